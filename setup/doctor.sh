@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# make doctor: what is missing on this machine, a remedy a line. Changes nothing.
+set -uo pipefail
+source "$(dirname "$0")/common.sh"
+missing=0
+
+# report NAME STATE [REMEDY]   a remedy means that something is missing
+report() {
+  if [ -n "${3:-}" ]; then
+    missing=$((missing + 1))
+    printf '  MISSING  %-22s %s\n           -> %s\n' "$1" "$2" "$3"
+  else
+    printf '  ok       %-22s %s\n' "$1" "$2"
+  fi
+}
+
+if command -v dpkg-query >/dev/null; then
+  for group in env caffe; do
+    declare -n packages="packages_$group"
+    absent=$(missing_packages "${packages[@]}")
+    report "packages for $group" "${absent:-all there}" \
+      "${absent:+make $group installs them, as root or with sudo; by hand: apt-get install --no-install-recommends $absent}"
+  done
+else
+  report "Debian packages" "not a Debian system" "see packages_env and packages_caffe in setup/common.sh, or use environment.yml"
+fi
+
+compiler=$(command -v g++) && report "C++ compiler" "$(g++ --version | head -n 1)" ||
+  report "C++ compiler" "no g++" "make env installs it; by hand: apt-get install g++"
+python=$(python_311) && report "Python 3.11" "$python, $("$python" --version 2>&1)" ||
+  report "Python 3.11" "found ${PYTHON:-$(python3 --version 2>&1 | head -n 1)}" "make env installs Debian 12's, or: make env PYTHON=/path/to/python3.11"
+free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
+[ "$free" -ge 5 ] && report "disk" "$free GB free" || report "disk" "$free GB free" "a demo run takes up to 5 GB: free some space"
+memory=$(awk '/MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo 2>/dev/null || echo 0)
+[ "$memory" -ge 6 ] && report "memory" "$memory GB" || report "memory" "$memory GB" "training takes up to 6 GB: use a larger machine, or close programs"
+
+if [ -e build/env/.ready ]; then
+  wrong=$(build/env/bin/python - <<'PYTHON'
+import importlib.metadata, re
+for line in open("requirements.txt"):
+    if match := re.match(r"([\w.-]+)==(\S+)", line):
+        try:
+            found = importlib.metadata.version(match[1])
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        if found != match[2]:
+            print(f"{match[1]} {found}, wanted {match[2]}", end="; ")
+PYTHON
+  )
+  report "build/env" "${wrong:-every package as pinned}" "${wrong:+rm -rf build/env && make env}"
+else
+  report "build/env" "not made yet" "make env"
+fi
+if [ -e build/caffe/.ready ]; then
+  reason=$(build/env/bin/python -c 'import caffe' 2>&1 | tail -n 1)
+  report "build/caffe" "${reason:-imports}" "${reason:+rm -rf build/caffe && make caffe}"
+else
+  report "build/caffe" "not made yet" "make caffe"
+fi
+
+[ "$missing" = 0 ] && say "nothing is missing" || say "$missing missing; make reproduce-tables brings what it can by itself"
+[ "$missing" = 0 ]
