@@ -1,0 +1,178 @@
+"""python -m data.prepare: what each net trains on, made from any data set.
+
+    OUT/shallow.h5            groups train and val: image uint8 (N, 3, 96, 96) RGB, map float32 (N, 48, 48), name
+    OUT/deep/train_000.h5 ... data float32 (n, 3, h, w), label float32 (n, 1, h, w): for Caffe's HDF5Data
+    OUT/deep/train.txt        the list of those files, what HDF5Data reads; val.txt likewise
+    OUT/manifest.json         source, counts, seed, the means taken off; written last
+
+Images are shuffled once, by name and seed. The shallow net's validation images are the last 20%
+(section 3.2), the deep net's the last 10% (section 4.2: 1,000 of 10,000).
+
+This command stands above both nets, whose preprocessing it applies (the constants live there, and
+only there); nothing imports it.
+"""
+import argparse
+import os
+from pathlib import Path
+
+from data.errors import UserError, run
+
+SEED = 2016
+VALIDATION_SHARE = {"shallow": 0.2, "deep": 0.1}  # sections 3.2 and 4.2
+# HDF5Data holds one whole file in memory and fails near 2 GB: at 320x240 a sample takes 1.2 MB
+SAMPLES_A_SHARD = 250
+
+
+def main():
+    """Parse the command line and prepare."""
+    parser = argparse.ArgumentParser(prog="python -m data.prepare", description=__doc__.split("\n")[0])
+    parser.add_argument("--dataset", default="synthetic", help="name of the data set (default: %(default)s)")
+    parser.add_argument("--data-root", help="where it lies on disk")
+    parser.add_argument("--out", required=True, help="folder to write; replaced as a whole when all is ready")
+    parser.add_argument("--scale", choices=["demo", "paper"], default="demo",
+                        help="size of the deep net's images: 128x96 or the paper's 320x240 (default: %(default)s)")
+    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N images of the shuffled split")
+    parser.add_argument("--seed", type=int, default=SEED, help="of the shuffle (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    args = parser.parse_args()
+    prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs)
+
+
+def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
+    """Write `out`, complete or not at all.
+
+    Parameters
+    ----------
+    dataset, root : see `data.dataset.load`
+    out : path of the folder to write
+    scale : "demo" or "paper"
+        Chooses the size of the deep net's images.
+    limit : int or None
+        Number of images to use.
+    seed : int
+    jobs : int
+        Processes that read and shrink images; memory is theirs plus one shard.
+
+    Raises
+    ------
+    UserError
+        The data set cannot be read, or is too small to be split.
+    """
+    from data.dataset import load, shuffled
+    from data.files import atomic, write_json
+    from deep import preprocess as deep
+
+    source = load(dataset, "train", root)
+    names = shuffled(source.names, seed)[:limit]
+    if len(names) < 10:
+        raise UserError(f"{dataset}: {len(names)} training images are too few to hold some out; at least 10 are needed")
+    size = {"demo": deep.DEMO_TRAIN_SIZE, "paper": deep.TRAIN_SIZE}[scale]
+    counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_SHARE.items()}
+    with atomic(out) as folder:
+        (folder / "deep").mkdir(parents=True)
+        mean_bgr, mean_map = _write_arrays(folder, source, names, size, counts, jobs)
+        _normalise(folder / "deep", mean_bgr, mean_map)
+        for split in ("train", "val"):
+            shards = sorted((folder / "deep").glob(f"{split}_*.h5"))
+            # Caffe resolves these against its working directory, so they are absolute: of the final place
+            lines = [f"{Path(out).resolve() / 'deep' / shard.name}\n" for shard in shards]
+            (folder / "deep" / f"{split}.txt").write_text("".join(lines))
+        write_json(folder / "manifest.json", {
+            "dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
+            "images": len(names),
+            "shallow": {"train": counts["shallow"], "val": len(names) - counts["shallow"]},
+            "deep": {"train": counts["deep"], "val": len(names) - counts["deep"], "size": list(size),
+                     "mean_bgr": mean_bgr, "mean_map": mean_map},
+        })
+    print(f"{out}: {len(names)} images of {dataset}, deep net at {size[0]}x{size[1]}")
+
+
+def _shrink(sample, size):
+    """One image and its density at the sizes of both nets; what the worker processes do."""
+    from deep import preprocess as deep
+    from shallow import preprocess as shallow
+
+    return (shallow.squash_image(sample.image), shallow.squash_density(sample.density),
+            deep.resize_image(sample.image, size), deep.resize_density(sample.density, size))
+
+
+def _write_arrays(folder, source, names, size, counts, jobs):
+    """Fill shallow.h5 and the deep shards, these still as grey levels; return the deep net's means.
+
+    The mean pixel and mean map of section 4.2 are those of the training images, known only when
+    all have been read, so `_normalise` takes them off afterwards instead of decoding twice.
+    """
+    import h5py
+    import joblib
+    import numpy as np
+
+    from data.progress import progress
+
+    shrunk = joblib.Parallel(n_jobs=jobs, return_as="generator")(
+        joblib.delayed(_shrink)(source.open(name), size) for name in names)
+    sums, total = np.zeros(4), counts["deep"] * size[0] * size[1]
+    shards = ShardWriter(folder / "deep", size)
+    with h5py.File(folder / "shallow.h5", "w") as shallow:
+        for group, rows in (("train", counts["shallow"]), ("val", len(names) - counts["shallow"])):
+            shallow.create_dataset(f"{group}/image", (rows, 3, 96, 96), "u1", chunks=(1, 3, 96, 96))
+            shallow.create_dataset(f"{group}/map", (rows, 48, 48), "f4", chunks=(1, 48, 48))
+            shallow.create_dataset(f"{group}/name", (rows,), h5py.string_dtype())
+        for index, (name, arrays) in enumerate(zip(names, progress(shrunk, len(names), "preparing"))):
+            image, density, deep_image, deep_density = arrays
+            group, row = ("train", index) if index < counts["shallow"] else ("val", index - counts["shallow"])
+            shallow[f"{group}/image"][row], shallow[f"{group}/map"][row] = image, density
+            shallow[f"{group}/name"][row] = name
+            in_training = index < counts["deep"]
+            shards.add("train" if in_training else "val", deep_image, deep_density)
+            if in_training:
+                sums[:3] += deep_image.sum(axis=(1, 2), dtype=np.float64)
+                sums[3] += deep_density.sum(dtype=np.float64)
+    shards.close()
+    return [float(value) for value in sums[:3] / total], float(sums[3] / total)
+
+
+class ShardWriter:
+    """Collects the deep net's samples into HDF5 files that Caffe can hold in memory."""
+
+    def __init__(self, folder, size):
+        self.folder, self.size = folder, size
+        self.pending = {"train": [], "val": []}
+        self.written = {"train": 0, "val": 0}
+
+    def add(self, split, image, density):
+        """Take one sample: image (3, h, w) and density (1, h, w)."""
+        self.pending[split].append((image, density))
+        if len(self.pending[split]) == SAMPLES_A_SHARD:
+            self._flush(split)
+
+    def close(self):
+        """Write what is left."""
+        for split, samples in self.pending.items():
+            if samples:
+                self._flush(split)
+
+    def _flush(self, split):
+        import h5py
+        import numpy as np
+
+        images, densities = (np.stack(arrays).astype(np.float32) for arrays in zip(*self.pending[split]))
+        with h5py.File(self.folder / f"{split}_{self.written[split]:03d}.h5", "w") as shard:
+            shard["data"], shard["label"] = images, densities
+        self.pending[split] = []
+        self.written[split] += 1
+
+
+def _normalise(folder, mean_bgr, mean_map):
+    """Take the means off and scale, shard by shard, in place."""
+    import h5py
+
+    from deep import preprocess as deep
+
+    for path in sorted(folder.glob("*.h5")):
+        with h5py.File(path, "r+") as shard:
+            shard["data"][...] = deep.to_input(shard["data"][...], mean_bgr)
+            shard["label"][...] = deep.to_target(shard["label"][...], mean_map)
+
+
+if __name__ == "__main__":
+    run(main)

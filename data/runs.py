@@ -1,0 +1,146 @@
+"""A run folder: the settings and versions of a training run, its log, and what its weights need to predict.
+
+    config.json    net, settings (every one, resolved), predict (what a Predictor has to know), versions
+    log.csv        one row a step or epoch
+    ...            checkpoints and the final weights, written by the net's own train.py
+"""
+import csv
+import importlib.metadata
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+from data.errors import UserError
+from data.files import read_json, write_json, write_text
+
+PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
+
+
+def start(folder, net, settings, predict, versions=None, restart=False):
+    """Make a run folder, or recognise the one that an interrupted run with the same settings left.
+
+    Parameters
+    ----------
+    folder : path
+    net : str, "shallow" or "deep"
+    settings : dict
+        Everything that shapes the weights; must be equal for a run to continue.
+    predict : dict
+        Keyword arguments of the net's Predictor that belong to these weights.
+    versions : dict or None
+        Of what `versions()` below does not know.
+    restart : bool
+        Empty the folder first.
+
+    Raises
+    ------
+    UserError
+        The folder holds a run with other settings.
+    """
+    folder = Path(folder)
+    path = folder / "config.json"
+    if restart:
+        _clear(folder)
+    if path.is_file():
+        before = read_json(path).get("settings", {})
+        changed = [f"{key} {before.get(key)!r} -> {settings.get(key)!r}"
+                   for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
+        if changed:
+            raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
+                            "give --restart to discard it, or another folder")
+        return
+    write_json(path, {"net": net, "settings": settings, "predict": predict,
+                      "versions": {**collect_versions(), **(versions or {})}})
+
+
+def read_config(weights, net):
+    """The config.json beside a file of weights.
+
+    Returns
+    -------
+    dict
+        Empty if there is none, as for weights that were made elsewhere.
+
+    Raises
+    ------
+    UserError
+        It belongs to the other net.
+    """
+    path = Path(weights).parent / "config.json"
+    if not path.is_file():
+        return {}
+    config = read_json(path)
+    if config.get("net") != net:
+        raise UserError(f"{path}: these weights are of the {config.get('net')} net, not of the {net} one; "
+                        f"give --net {config.get('net')}")
+    return config
+
+
+class Log:
+    """log.csv: rows are on the disk as soon as they are written.
+
+    Parameters
+    ----------
+    path : path
+    columns : list of str
+        The first one counts steps; a resumed run drops the rows after the step it resumes from.
+    done : int
+        Step to resume from, 0 for a new run.
+    """
+
+    def __init__(self, path, columns, done=0):
+        self.path, self.columns = Path(path), columns
+        rows = [",".join(columns)]
+        if done and self.path.is_file():
+            for row in read_log(self.path):
+                if row[columns[0]] <= done:
+                    rows.append(",".join("" if row[column] is None else f"{row[column]:.9g}" for column in columns))
+        write_text(self.path, "\n".join(rows) + "\n")
+        self._handle = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  open as long as the run lasts
+
+    def write(self, **row):
+        """Append one row; columns left out stay empty."""
+        values = [row.get(column) for column in self.columns]
+        self._handle.write(",".join("" if value is None else f"{value:.9g}" for value in values) + "\n")
+        self._handle.flush()
+
+
+def read_log(path):
+    """The rows of a log.csv as dicts of floats, None where empty; a row cut off by a kill is left out."""
+    rows = []
+    with open(path, newline="", encoding="utf-8") as handle:
+        for row in csv.DictReader(handle):
+            if None in row.values() or None in row:
+                continue
+            try:
+                rows.append({key: float(value) if value else None for key, value in row.items()})
+            except ValueError:
+                continue
+    return rows
+
+
+def collect_versions():
+    """Versions of Python, the packages and the code, and the machine."""
+    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    here = Path(__file__).resolve().parents[1]
+    commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True,
+                            check=False) if (here / ".git").exists() else None
+    if commit and commit.returncode == 0:
+        found["commit"] = commit.stdout.strip()
+    return found
+
+
+def _clear(folder):
+    """Remove what a run writes, and nothing else that may lie in the folder."""
+    import shutil
+
+    for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "weights.caffemodel",
+                 "solver.prototxt", "train_val.prototxt", "snapshot.json"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "snapshots", ignore_errors=True)
