@@ -1,0 +1,1 @@
+"""The shallow net of section 3, "JuntingNet", in Theano and Lasagne."""

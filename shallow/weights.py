@@ -1,0 +1,85 @@
+"""The shallow net's weights on disk: named float32 arrays in an .npz, nothing pickled."""
+import json
+import zipfile
+
+import numpy as np
+
+from data.errors import UserError, describe
+from data.files import atomic
+
+SETTINGS = "settings"  # name of the entry that holds JSON instead of numbers
+
+
+def save(path, arrays, settings):
+    """Write arrays and settings atomically.
+
+    Parameters
+    ----------
+    path : path of an .npz
+    arrays : dict of str: array
+    settings : dict, what JSON can hold
+
+    Raises
+    ------
+    UserError
+        The disk is full or the folder cannot be written to; an older file at `path` is untouched.
+    """
+    with atomic(path) as scratch:
+        np.savez(scratch, **{SETTINGS: np.array(json.dumps(settings))}, **arrays)
+
+
+def load(path):
+    """Read what `save` wrote.
+
+    Returns
+    -------
+    (dict of str: array, dict)
+        Arrays by name, and the settings.
+
+    Raises
+    ------
+    UserError
+        The file is missing, damaged, or was not written by this project.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+        return arrays, json.loads(str(arrays.pop(SETTINGS)))
+    except OSError as error:
+        if error.errno is None:
+            raise UserError(f"{path}: damaged ({error}); train or fetch it again") from error
+        raise UserError(describe(error)) from error
+    except (zipfile.BadZipFile, ValueError, EOFError, zipfile.zlib.error) as error:
+        raise UserError(f"{path}: damaged, or not an .npz of weights ({error}); train or fetch it again") from error
+    except (KeyError, AttributeError, TypeError) as error:
+        raise UserError(f"{path}: not weights of this project, it has no {SETTINGS!r} entry; "
+                        "give the weights.npz of a run") from error
+
+
+def assign(parameters, arrays, path):
+    """Set a net's parameters from arrays.
+
+    Parameters
+    ----------
+    parameters : dict of str: theano shared variable, as of `network.named_parameters`
+    arrays : dict of str: array
+    path : path
+        Named in the message.
+
+    Raises
+    ------
+    UserError
+        A name is missing or unknown, a shape differs, or a value is NaN or infinite.
+    """
+    if set(arrays) != set(parameters):
+        missing, unknown = sorted(set(parameters) - set(arrays)), sorted(set(arrays) - set(parameters))
+        raise UserError(f"{path}: not this net's weights (missing: {missing or 'none'}, unknown: {unknown or 'none'}); "
+                        "give the weights.npz of a run of the shallow net")
+    for name, parameter in parameters.items():
+        shape = parameter.get_value(borrow=True).shape
+        if arrays[name].shape != shape:
+            raise UserError(f"{path}: {name} has shape {arrays[name].shape}, this net wants {shape}; "
+                            "was it trained with another conv3_filters?")
+        if not np.isfinite(arrays[name]).all():
+            raise UserError(f"{path}: {name} holds NaN or infinity; the training diverged or the file is damaged")
+        parameter.set_value(arrays[name].astype(np.float32, copy=False), borrow=True)
