@@ -1,0 +1,1 @@
+"""The deep net of section 4, "SalNet", on BVLC Caffe."""

@@ -1,0 +1,95 @@
+"""BVLC Caffe, loaded quietly and fast, and kept from taking the user's Python down with it."""
+import multiprocessing
+import os
+import re
+import signal
+import sys
+from pathlib import Path
+
+from data.errors import UserError, run
+from data.machine import choose_blas_kernel
+
+HERE = Path(__file__).resolve().parent
+DEPLOY = HERE / "deploy.prototxt"
+
+
+def load_caffe():
+    """Import pycaffe in CPU mode.
+
+    Returns
+    -------
+    module
+
+    Raises
+    ------
+    UserError
+        It has not been built, or does not load.
+    """
+    choose_blas_kernel()
+    os.environ.setdefault("GLOG_minloglevel", "2")  # errors only: Caffe narrates every layer otherwise
+    try:
+        import caffe
+    except ImportError as error:
+        raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python") \
+            from error
+    caffe.set_mode_cpu()
+    return caffe
+
+
+def run_guarded(target, args, log):
+    """Call `target(*args)` in a process of its own, since Caffe's CHECK ends the process it fails in.
+
+    Parameters
+    ----------
+    target : function of a module
+    args : tuple, picklable
+    log : path
+        Caffe's own messages go there instead of to the screen.
+
+    Returns
+    -------
+    int
+        Exit code. The child has told the user about its own errors by then.
+
+    Raises
+    ------
+    UserError
+        Caffe gave up: the message says why in Caffe's words.
+    """
+    child = multiprocessing.get_context("spawn").Process(target=_child, args=(target, args, str(log)))
+    child.start()
+    try:
+        child.join()
+    except KeyboardInterrupt as interruption:
+        # Ctrl-C has reached the child as well; SIGTERM has not. It saves a snapshot before it goes.
+        if type(interruption) is not KeyboardInterrupt and child.is_alive():
+            os.kill(child.pid, signal.SIGTERM)
+        child.join()
+    if child.exitcode >= 0:
+        return child.exitcode
+    if child.exitcode == -signal.SIGKILL:
+        raise UserError("the training process was killed, most likely for lack of memory; "
+                        "close other programs or use SCALE=demo, then run the same command again")
+    raise UserError(f"Caffe stopped: {last_words(log)} (all of it: {log}); "
+                    "put that right and run the same command again")
+
+
+def last_words(log):
+    """The message of the CHECK that failed, from Caffe's log."""
+    lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+    fatal = [match.group(1) for line in lines if (match := re.match(r"F\d+ \S+ +\d+ \S+\] (.*)", line))]
+    return fatal[-1].strip() if fatal else "no reason given"
+
+
+def parent_is_gone():
+    """True in a child whose parent was killed; it should stop as well."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
+
+
+def _child(target, args, log):
+    """Send file descriptor 2, where Caffe writes, to the log; Python's stderr stays on the screen."""
+    sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
+    os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+    os.environ["GLOG_minloglevel"] = "0"  # noqa: SIM112  glog spells it so
+    run(lambda: target(*args))

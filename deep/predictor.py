@@ -1,0 +1,64 @@
+"""The deep net as a Predictor: any image in, a saliency map of its size out."""
+import numpy as np
+
+from data.runs import read_config
+from deep import preprocess
+from deep.backend import DEPLOY, load_caffe
+from deep.weights import check_weights, net_shapes, read_caffemodel
+
+
+class Predictor:
+    """Caffe with trained weights.
+
+    Parameters
+    ----------
+    weights : path of a .caffemodel
+        A config.json beside it, as our runs write, sets the defaults of the other parameters;
+        without one they are the authors'.
+    longest_side : int
+        Images are shrunk to fit this, keeping their aspect; never enlarged (released code: 320).
+    mean_bgr : three floats
+        Mean pixel of the training set, taken off the image.
+    mean_map : float, grey levels
+        Mean of the training maps; used by scaling="consistent".
+    scaling : "released" or "consistent"
+        How the net's answer becomes grey levels, see `deep.preprocess.to_saliency`.
+
+    Raises
+    ------
+    UserError
+        Caffe is not there, or the weights are damaged, diverged or another net's.
+    """
+
+    def __init__(self, weights, **options):
+        caffe = load_caffe()
+        settings = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
+                    "mean_map": preprocess.AUTHORS_MEAN_MAP, "scaling": "released",
+                    **read_config(weights, "deep").get("predict", {}), **options}
+        self.longest_side = settings["longest_side"]
+        self.mean_bgr, self.mean_map = settings["mean_bgr"], settings["mean_map"]
+        self.scaling = settings["scaling"]
+        self.net = caffe.Net(str(DEPLOY), caffe.TEST)
+        check_weights(read_caffemodel(weights), net_shapes(self.net), weights)
+        self.net.copy_from(str(weights))
+
+    def predict(self, image):
+        """Predict where people look.
+
+        Parameters
+        ----------
+        image : uint8 (H, W, 3), RGB
+
+        Returns
+        -------
+        float32 (H, W) in [0, 1]
+        """
+        size = preprocess.fit_size(image.shape[:2], self.longest_side)
+        fed = preprocess.to_input(preprocess.resize_image(image, size), self.mean_bgr)[None]
+        blob = self.net.blobs["data"]
+        if blob.data.shape != fed.shape:
+            blob.reshape(*fed.shape)
+            self.net.reshape()
+        blob.data[...] = fed
+        answer = np.array(self.net.forward()["deconv"][0, 0])
+        return preprocess.to_saliency(answer, image.shape[:2], self.scaling, self.mean_map)
