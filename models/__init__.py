@@ -1,0 +1,34 @@
+"""Trained weights and their use: `load` gives a Predictor of either net."""
+from data.errors import UserError
+
+NETS = ("shallow", "deep")
+
+
+def load(net, weights, **options):
+    """Open a trained net.
+
+    Parameters
+    ----------
+    net : "shallow" or "deep"
+    weights : path
+        An .npz for the shallow net, a .caffemodel for the deep one.
+    **options
+        Of that net's Predictor.
+
+    Returns
+    -------
+    Predictor
+        `.predict(image uint8 (H, W, 3) RGB) -> float32 (H, W)` in [0, 1].
+
+    Raises
+    ------
+    UserError
+        There is no such net, or its weights or its engine cannot be loaded.
+    """
+    if net == "shallow":
+        from shallow.predictor import Predictor
+    elif net == "deep":
+        from deep.predictor import Predictor
+    else:
+        raise UserError(f"there is no net {net!r}; choose one of: {', '.join(NETS)}")
+    return Predictor(weights, **options)

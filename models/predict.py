@@ -1,0 +1,103 @@
+"""python -m models.predict: saliency maps for pictures, or for the test images of a data set.
+
+Writes OUT/predictions.h5 with one float32 map an image, and for pictures also OUT/<name>.png: the
+map in grey, as bright as people are expected to look. A picture that cannot be read is named and
+left out; the exit code says that there was one.
+"""
+import argparse
+import sys
+from pathlib import Path
+
+from data.errors import UserError, run
+from models import NETS, load
+
+
+def main():
+    """Parse the command line and predict."""
+    parser = argparse.ArgumentParser(prog="python -m models.predict", description=__doc__.split("\n\n")[0],
+                                     epilog=__doc__.split("\n\n", 1)[1])
+    parser.add_argument("--net", choices=NETS, required=True)
+    parser.add_argument("--weights", required=True, help="weights.npz (shallow) or .caffemodel (deep)")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--images", help="an image, or a folder of images")
+    what.add_argument("--dataset", help="the test images of this data set instead")
+    parser.add_argument("--data-root", help="where the data set lies on disk")
+    parser.add_argument("--limit", type=int, help="only the first so many images")
+    parser.add_argument("--out", required=True, help="folder to write to")
+    args = parser.parse_args()
+
+    from data.files import image_files, read_image
+
+    if args.images:
+        files = image_files(args.images)
+        names = _unique_names(files)
+        sources = [(name, lambda path=path: read_image(path)) for name, path in zip(names, files)]
+    else:
+        from data.dataset import load as load_dataset
+        dataset = load_dataset(args.dataset, "test", args.data_root)
+        sources = [(name, lambda name=name: dataset.open(name).image) for name in dataset.names]
+    predictor = load(args.net, args.weights)
+    failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.net, with_png=bool(args.images))
+    return 1 if failed else 0
+
+
+def predict_all(predictor, sources, out, model, with_png):
+    """Predict and write, image by image; memory holds one.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    sources : list of (name, callable () -> uint8 (H, W, 3))
+    out : path of a folder
+    model : str, stored with the maps
+    with_png : bool
+
+    Returns
+    -------
+    int
+        Number of images that could not be read; each was named on stderr.
+
+    Raises
+    ------
+    UserError
+        Not one image could be read, or nothing can be written to `out`.
+    """
+    from data.maps import write_maps
+    from data.progress import progress
+
+    failed = 0
+    with write_maps(out / "predictions.h5", model) as store:
+        for name, read in progress(sources, description=f"{model} net predicts"):
+            try:
+                image = read()
+            except UserError as error:
+                print(f"\nleft out: {error}", file=sys.stderr)
+                failed += 1
+                continue
+            saliency = predictor.predict(image)
+            store(name, saliency)
+            if with_png:
+                _write_png(out / f"{name}.png", saliency)
+        if failed == len(sources):
+            raise UserError("not one of the images could be read; nothing was written")
+    print(f"{out}: {len(sources) - failed} maps" + (f", {failed} unreadable images left out" if failed else ""))
+    return failed
+
+
+def _unique_names(files):
+    """The file's stem, or its whole name where two stems are the same (a.jpg and a.png)."""
+    stems = [path.stem for path in files]
+    return [path.name if stems.count(path.stem) > 1 else path.stem for path in files]
+
+
+def _write_png(path, saliency):
+    from PIL import Image
+
+    from data.files import atomic
+
+    with atomic(path) as scratch:
+        Image.fromarray((saliency * 255).round().astype("uint8")).save(scratch, format="PNG")
+
+
+if __name__ == "__main__":
+    run(main)
