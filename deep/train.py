@@ -18,8 +18,8 @@ from deep.backend import HERE, load_caffe, parent_is_gone, run_guarded
 
 LEARNING_RATE_PER_PIXEL = 0.01  # section 4.2: base_lr = 0.01 / (320 x 240)
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
-DEMO_ITERATIONS = 100
-DEMO_VALIDATION = {"test_interval": 25, "snapshot": 25}
+DEMO_ITERATIONS = 80
+DEMO_VALIDATION = {"test_interval": 20, "snapshot": 20}
 DEMO_VALIDATION_IMAGES = 40
 LOG_COLUMNS = ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds"]
 

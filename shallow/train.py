@@ -29,11 +29,11 @@ PAPER = {
 }
 PRESETS = {
     "paper": PAPER,
-    # Minutes instead of hours: as many epochs as make 120 updates. In that time the paper's start
+    # Minutes instead of hours: as many epochs as make 100 updates. In that time the paper's start
     # would still answer with one map for every image, and its learning rate would hardly have left
     # the start; so the released script's start, and 67 times the rate, with its decline kept.
     # At 400 times the rate every unit dies.
-    "demo": {**PAPER, "init": "released", "epochs": None, "updates": 120, "learning_rate": (2.0, 2.0 / 300),
+    "demo": {**PAPER, "init": "released", "epochs": None, "updates": 100, "learning_rate": (2.0, 2.0 / 300),
              "validate_every": 5},
 }
 CHECKPOINT_SECONDS = 60  # between checkpoints; one is half a gigabyte

@@ -68,14 +68,23 @@ compile() {
     -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" \
     -DCMAKE_UNITY_BUILD="$1" -DCMAKE_UNITY_BUILD_BATCH_SIZE=8 ||
     die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1) (see $log; \`make doctor\` lists what is missing)"
-  # make counts in percent; show it, redrawn on a terminal, and every tenth in a log
-  cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target pycaffe caffe.bin 2>>"$log" </dev/null | tee -a "$log" |
-    awk -v tty="$([ -t 1 ] && echo 1 || echo 0)" '
-      match($0, /\[ *[0-9]+%\]/) { percent = substr($0, RSTART + 1, RLENGTH - 3) + 0
-        if (tty) printf "\rbuilding Caffe: %3d%%", percent
-        else if (percent >= shown + 20) { shown = percent; printf "building Caffe: %d%%\n", percent }
-        fflush() }
-      END { if (tty) print "" }'
+  cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target pycaffe caffe.bin 2>>"$log" </dev/null | show_percent
+}
+
+# make counts in percent: show it, redrawn on a terminal, now and then in a log
+show_percent() {
+  local line shown=0
+  while IFS= read -r line; do
+    printf '%s\n' "$line" >>"$log"
+    [[ $line =~ ^\[\ *([0-9]+)%\] ]] || continue
+    if [ -t 1 ]; then
+      printf '\rbuilding Caffe: %3d%%' "${BASH_REMATCH[1]}"
+    elif [ "${BASH_REMATCH[1]}" -ge $((shown + 20)) ]; then
+      shown=${BASH_REMATCH[1]}
+      say "building Caffe: $shown%"
+    fi
+  done
+  [ ! -t 1 ] || echo
 }
 
 # One compiler for each core, but each may take 1.5 GB.

@@ -1,0 +1,68 @@
+"""What several tests share: tiny data sets, prepared arrays, weights, and the real data beside the checkout."""
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+OSIE = REPOSITORY.parent / "shared" / "osie"
+
+
+@pytest.fixture(scope="session")
+def osie_root():
+    """The real OSIE."""
+    if not OSIE.is_dir():
+        pytest.skip(f"OSIE is not beside the checkout (looked for {OSIE})")
+    return OSIE
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """What data.prepare makes of 40 synthetic images at demo scale: 32 + 8 for one net, 36 + 4 for the other."""
+    from data.prepare import prepare
+
+    out = tmp_path_factory.mktemp("prepared") / "synthetic"
+    prepare("synthetic", None, out, "demo", limit=40, jobs=2)
+    return out
+
+
+@pytest.fixture(scope="session")
+def deep_weights(tmp_path_factory):
+    """A caffemodel of the deep net with random weights, as the fillers draw them."""
+    from deep.backend import DEPLOY, load_caffe
+
+    caffe = load_caffe()
+    net = caffe.Net(str(DEPLOY), caffe.TEST)
+    rng = np.random.default_rng(0)
+    for blobs in net.params.values():
+        fan_in = blobs[0].data[0].size
+        blobs[0].data[...] = rng.normal(0, np.sqrt(2 / fan_in), blobs[0].data.shape)
+    path = tmp_path_factory.mktemp("deep") / "weights.caffemodel"
+    net.save(str(path))
+    return path
+
+
+@pytest.fixture(scope="session")
+def shallow_weights(tmp_path_factory):
+    """An .npz of the shallow net as it starts."""
+    from shallow import network, weights
+
+    path = tmp_path_factory.mktemp("shallow") / "weights.npz"
+    parameters = network.named_parameters(network.build(init="released"))
+    weights.save(path, {name: value.get_value() for name, value in parameters.items()}, {"conv3_filters": 128})
+    return path
+
+
+def command(module, *arguments, **kwargs):
+    """Run `python -m module arguments` in the repository and return the finished process, output as text."""
+    return subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=REPOSITORY, text=True,
+                          capture_output=True, check=False, **kwargs)
+
+
+def one_line(process):
+    """What a failed command says: its last line on stderr. There must be no traceback."""
+    assert process.returncode != 0
+    assert "Traceback" not in process.stderr, process.stderr
+    return process.stderr.strip().splitlines()[-1]

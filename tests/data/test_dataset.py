@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data import dataset, load
+from data.errors import UserError
+
+points = st.lists(st.tuples(st.floats(-20, 60, width=32), st.floats(-20, 60, width=32)), max_size=30)
+
+
+@given(points)
+def test_inside_keeps_exactly_the_points_whose_nearest_pixel_exists(raw):
+    shape = (30, 40)
+    kept = dataset.inside(raw, shape)
+    expected = sum(0 <= np.floor(x + 0.5) < 40 and 0 <= np.floor(y + 0.5) < 30 for x, y in np.float32(raw).reshape(-1, 2))
+    assert kept.dtype == np.float32 and kept.shape == (expected, 2)
+    assert ((kept >= 0) & (kept <= [39, 29])).all()
+
+
+@given(points)
+def test_fixation_map_marks_the_nearest_pixels_once(raw):
+    kept = dataset.inside(raw, (30, 40))
+    marked = dataset.fixation_map(kept, (30, 40))
+    assert {(x, y) for y, x in np.argwhere(marked)} == {(int(np.floor(x + 0.5)), int(np.floor(y + 0.5))) for x, y in kept}
+
+
+@settings(deadline=None)
+@given(st.integers(0, 59), st.integers(0, 79))
+def test_density_of_one_fixation_is_a_gaussian(row, column):
+    density = dataset.density_map(np.array([[column, row]], np.float32), (60, 80), sigma=5)
+    y, x = np.mgrid[:60, :80]
+    gaussian = np.exp(-((x - column) ** 2 + (y - row) ** 2) / 50)
+    np.testing.assert_allclose(density, np.where(gaussian > 1e-3, gaussian, density), atol=1e-5)
+    assert density.max() == 1 and density.min() >= 0 and density.dtype == np.float32
+
+
+def test_density_without_fixations_is_zero():
+    assert not dataset.density_map(np.zeros((0, 2)), (20, 30), sigma=3).any()
+
+
+def test_samples_read_nothing_until_asked():
+    def explode():
+        raise AssertionError("read too early")
+    sample = dataset.Sample("a", (4, 6), explode, lambda: [(1, 2)], sigma=1)
+    assert sample.fixations.tolist() == [[1, 2]] and sample.density.shape == (4, 6)
+    with pytest.raises(AssertionError, match="too early"):
+        sample.image
+
+
+def test_an_image_of_another_size_than_announced_is_named():
+    sample = dataset.Sample("cat", (4, 6), lambda: np.zeros((4, 5, 3), np.uint8), list, sigma=1)
+    with pytest.raises(UserError, match="cat.*5x4.*6x4"):
+        sample.image
+
+
+@pytest.mark.parametrize("bad, complaint", [([[1, 2, 3]], r"\(N, 2\)"), ([[np.nan, 1]], "NaN")])
+def test_bad_fixations_are_refused(bad, complaint):
+    with pytest.raises(UserError, match=complaint):
+        dataset.inside(bad, (5, 5))
+
+
+def test_unknown_names_list_the_known_ones():
+    with pytest.raises(UserError, match="osie, synthetic"):
+        load("salicorn", "train")
+    with pytest.raises(UserError, match="train, test"):
+        load("synthetic", "validation")

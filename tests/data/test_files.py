@@ -1,0 +1,149 @@
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.errors import UserError
+from data.files import atomic, image_files, read_image, read_json, write_text
+from tests.conftest import REPOSITORY
+
+
+@pytest.fixture
+def rgb():
+    return np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+
+
+def test_png_round_trip(tmp_path, rgb):
+    Image.fromarray(rgb).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgb)
+
+
+def test_every_kind_of_image_becomes_rgb(tmp_path, rgb):
+    image = Image.fromarray(rgb)
+    grey = np.asarray(image.convert("L"))
+    image.convert("L").save(tmp_path / "grey.png")
+    image.convert("RGBA").save(tmp_path / "alpha.png")
+    image.convert("P").save(tmp_path / "palette.png")
+    image.convert("CMYK").save(tmp_path / "cmyk.jpg")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read_image(tmp_path / "grey.png"), np.repeat(grey[:, :, None], 3, 2))
+    np.testing.assert_array_equal(read_image(tmp_path / "alpha.png"), rgb)
+    np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), np.repeat(grey[:, :, None], 3, 2))
+    for name in ("palette.png", "cmyk.jpg"):
+        assert read_image(tmp_path / name).shape == (20, 30, 3)
+    assert abs(read_image(tmp_path / "cmyk.jpg").astype(int) - rgb).mean() < 60
+
+
+def test_exif_orientation_is_applied(tmp_path, rgb):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter clockwise
+    Image.fromarray(rgb).save(tmp_path / "turned.png", exif=exif)
+    np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(rgb, -1))
+
+
+@pytest.mark.parametrize("write", [
+    lambda path, rgb: path.write_bytes(b"no image"),
+    lambda path, rgb: path.write_bytes(b""),
+    lambda path, rgb: (Image.fromarray(np.tile(rgb, (9, 9, 1))).save(path), path.write_bytes(path.read_bytes()[:900])),
+])
+def test_a_damaged_image_is_named_with_a_remedy(tmp_path, rgb, write):
+    path = tmp_path / "photo.jpg"
+    write(path, rgb)
+    with pytest.raises(UserError, match=r"photo\.jpg: cannot be read as an image .*replace") as error:
+        read_image(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(UserError, match="No such file"):
+        read_image(tmp_path / "gone.jpg")
+
+
+def test_image_files(tmp_path, rgb):
+    for name in ("b.JPG", "a.png"):
+        Image.fromarray(rgb).save(tmp_path / name, format="PNG")
+    (tmp_path / "notes.txt").write_text("")
+    assert [path.name for path in image_files(tmp_path)] == ["a.png", "b.JPG"]
+    assert image_files(tmp_path / "a.png") == [tmp_path / "a.png"]
+    with pytest.raises(UserError, match="no such file or folder"):
+        image_files(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no image in this folder"):
+        image_files(tmp_path / "empty")
+
+
+def test_atomic_replaces_files_and_folders(tmp_path):
+    write_text(tmp_path / "file", "old")
+    write_text(tmp_path / "file", "new")
+    assert (tmp_path / "file").read_text() == "new"
+    for content in ("old", "new"):
+        with atomic(tmp_path / "folder") as folder:
+            folder.mkdir()
+            (folder / content).touch()
+    assert [path.name for path in (tmp_path / "folder").iterdir()] == ["new"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, ValueError, OSError(errno.ENOSPC, "No space left on device")])
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path, failure):
+    write_text(tmp_path / "file", "old")
+    with pytest.raises(BaseException) as raised, atomic(tmp_path / "file") as scratch:
+        scratch.write_text("half")
+        raise failure
+    assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+    if isinstance(failure, OSError):
+        assert raised.type is UserError and "No space left" in str(raised.value) and "free some space" in str(raised.value)
+
+
+def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
+    write_text(tmp_path / "file", "old")
+    code = ("import os, signal, sys; from data.files import atomic\n"
+            "with atomic(sys.argv[1]) as scratch:\n"
+            "    scratch.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
+    process = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], cwd=REPOSITORY, check=False)
+    assert process.returncode == -signal.SIGKILL
+    assert (tmp_path / "file").read_text() == "old"
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "a.json").write_text('{"cut": ')
+    with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("body, code, line", [
+    ("raise UserError('cat.jpg: bad; replace it')", 1, "error: cat.jpg: bad; replace it"),
+    ("os.kill(os.getpid(), signal.SIGINT); time.sleep(9)", 130, "interrupted: "),
+    ("os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)", 143, "stopped: "),
+    ("open('/no/such/file')", 1, "error: /no/such/file: No such file or directory; check the path"),
+    ("open('/dev/full', 'w').write('x' * 99999)", 1, "error: the file being written: No space left on device; free"),
+])
+def test_errors_are_one_line_and_a_code(body, code, line):
+    script = f"import os, signal, time\nfrom data.errors import UserError, run\ndef main():\n    {body}\nrun(main)"
+    process = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    assert process.returncode == code
+    assert process.stderr.startswith(line) and process.stderr.count("\n") == 1
+
+
+def test_bugs_keep_their_traceback():
+    script = "from data.errors import run\nrun(lambda: 1 / 0)"
+    process = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    assert process.returncode == 1 and "ZeroDivisionError" in process.stderr
+
+
+def test_no_command_needs_its_heavy_imports_for_help():
+    commands = ("data.prepare", "shallow.train", "deep.train", "models.predict", "evaluation.score", "evaluation.tables")
+    code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
+            "print([m for m in ('theano', 'caffe', 'cv2', 'h5py', 'scipy', 'joblib') if m in sys.modules])")
+    process = subprocess.run([sys.executable, "-c", code, *commands], cwd=REPOSITORY, text=True, capture_output=True,
+                             check=True)
+    assert process.stdout.strip() == "[]"
+    for name in commands:
+        shown = subprocess.run([sys.executable, "-m", name, "--help"], cwd=REPOSITORY, text=True, capture_output=True,
+                               check=True, env={**os.environ, "COLUMNS": "100"})
+        assert shown.stdout.startswith("usage: python -m " + name)

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import scipy.io
+
+from data import load, osie
+from data.errors import UserError
+from tests.fixtures import osie as fixture
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    root = tmp_path_factory.mktemp("osie") / "data"
+    return root, fixture.write(root)
+
+
+def test_eyes_test_and_mouse_trains(tiny):
+    root, eyes = tiny
+    train, test = load("osie", "train", root), load("osie", "test", root)
+    assert len(test) == 2 and len(train) == 10
+    assert not set(train.names) & set(test.names)
+    sample = test[0]
+    np.testing.assert_allclose(sample.fixations, eyes[sample.name], atol=0.01)  # uint16 kept whole pixels
+    assert sample.image.shape == (600, 800, 3)
+    assert len(train[0].fixations) == 300 and len(osie.load("train", root, gaze="eyes")[0].fixations) == 90
+
+
+def test_mouse_is_row_column_from_one(tiny):
+    root, _ = tiny
+    sample = load("osie", "train", root)[0]
+    raw = scipy.io.loadmat(root / "mouse_amt" / f"{sample.name}.mat")["fixations"][0, 0]["coord"].astype(float)
+    np.testing.assert_array_equal(sample.fixations, raw[:, ::-1] - 1)
+
+
+def test_the_folder_above_is_found_too(tiny):
+    assert len(load("osie", "test", tiny[0].parent)) == 2
+
+
+def test_split_depends_on_names_and_nothing_else(tiny):
+    assert load("osie", "test", tiny[0]).names == load("osie", "test", tiny[0]).names
+
+
+@pytest.mark.parametrize("damage, complaint", [
+    (lambda root: None, "no such folder"),
+    (lambda root: root.mkdir(), "not OSIE"),
+    (lambda root: fixture.write(root) and (root / "eye/fixations.mat").write_bytes(b"MATLAB 5.0"), r"fixations\.mat"),
+    (lambda root: fixture.write(root) and scipy.io.savemat(root / "eye/fixations.mat", {"other": 1}), "no variable"),
+    (lambda root: fixture.write(root) and scipy.io.savemat(root / "eye/fixations.mat", {"fixations": np.eye(3)}), "laid out"),
+    (lambda root: fixture.write(root) and [path.unlink() for path in (root / "mouse_amt").iterdir()], "no image"),
+])
+def test_a_wrong_folder_is_named(tmp_path, damage, complaint):
+    root = tmp_path / "somewhere"
+    damage(root)
+    with pytest.raises(UserError, match=complaint) as error:
+        load("osie", "train", root)
+    assert str(root) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_without_a_root_it_says_what_to_do():
+    with pytest.raises(UserError, match="DATA_ROOT"):
+        load("osie", "train")
+
+
+def test_the_real_one(osie_root):
+    test, train = load("osie", "test", osie_root), load("osie", "train", osie_root)
+    assert len(test) == 100 and len(train) == 400
+    counts = [len(test[i].fixations) for i in range(100)]
+    assert 100 < np.mean(counts) < 200
+    assert len(train[0].fixations) > 3000  # mouse samples of dozens of workers
+    assert test[0].image.shape == (600, 800, 3)

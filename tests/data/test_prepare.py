@@ -1,0 +1,71 @@
+import h5py
+import numpy as np
+import pytest
+
+from data.dataset import load
+from data.errors import UserError
+from data.files import read_json
+from data.prepare import prepare
+from deep import preprocess as deep
+from shallow import preprocess as shallow
+from tests.conftest import command, one_line
+
+
+def test_layout_counts_and_ranges(prepared):
+    manifest = read_json(prepared / "manifest.json")
+    assert manifest["shallow"] == {"train": 32, "val": 8} and manifest["deep"]["train"] == 36
+    with h5py.File(prepared / "shallow.h5") as file:
+        assert file["train/image"].shape == (32, 3, 96, 96) and file["train/image"].dtype == np.uint8
+        assert file["val/map"].shape == (8, 48, 48) and file["val/map"].dtype == np.float32
+        assert 0 <= file["train/map"][...].min() and file["train/map"][...].max() <= 1
+        names = [*file["train/name"].asstr(), *file["val/name"].asstr()]
+    assert len(set(names)) == 40  # no image both trains and validates
+    with h5py.File(prepared / "deep/train_000.h5") as file:
+        assert file["data"].shape == (36, 3, 96, 128) and file["label"].shape == (36, 1, 96, 128)
+        assert file["data"].dtype == file["label"].dtype == np.float32
+        # section 4.2: zero mean over the training set
+        np.testing.assert_allclose(file["data"][...].mean(axis=(0, 2, 3)), 0, atol=1e-5)
+        assert abs(file["label"][...].mean()) < 1e-5
+        assert np.abs(file["data"][...]).max() <= 2
+
+
+def test_arrays_are_what_preprocessing_makes(prepared):
+    manifest = read_json(prepared / "manifest.json")
+    source = load("synthetic", "train")
+    with h5py.File(prepared / "shallow.h5") as file, h5py.File(prepared / "deep/train_000.h5") as shard:
+        sample = source.open(file["train/name"].asstr()[5])
+        np.testing.assert_array_equal(file["train/image"][5], shallow.squash_image(sample.image))
+        np.testing.assert_array_equal(file["train/map"][5], shallow.squash_density(sample.density))
+        resized = deep.resize_image(sample.image, (128, 96))
+        np.testing.assert_allclose(shard["data"][5], deep.to_input(resized, manifest["deep"]["mean_bgr"]), atol=1e-6)
+        grey = deep.resize_density(sample.density, (128, 96))
+        np.testing.assert_allclose(shard["label"][5], deep.to_target(grey, manifest["deep"]["mean_map"]), atol=1e-6)
+
+
+def test_lists_name_files_that_exist(prepared):
+    for split in ("train", "val"):
+        lines = (prepared / f"deep/{split}.txt").read_text().split()
+        assert lines and all(h5py.is_hdf5(line) for line in lines)
+
+
+def test_same_seed_same_arrays(prepared, tmp_path):
+    prepare("synthetic", None, tmp_path / "again", "demo", limit=40, jobs=1)
+    with h5py.File(prepared / "shallow.h5") as first, h5py.File(tmp_path / "again/shallow.h5") as second:
+        np.testing.assert_array_equal(first["train/image"], second["train/image"])
+        np.testing.assert_array_equal(first["val/map"], second["val/map"])
+
+
+def test_paper_scale_is_320x240(tmp_path):
+    prepare("synthetic", None, tmp_path / "paper", "paper", limit=10, jobs=1)
+    with h5py.File(tmp_path / "paper/deep/train_000.h5") as shard:
+        assert shard["data"].shape == (9, 3, 240, 320)
+
+
+def test_too_few_images(tmp_path):
+    with pytest.raises(UserError, match="9 training images are too few"):
+        prepare("synthetic", None, tmp_path / "few", limit=9)
+
+
+def test_a_wrong_folder_leaves_nothing_behind(tmp_path):
+    process = command("data.prepare", "--dataset", "osie", "--data-root", tmp_path, "--out", tmp_path / "out")
+    assert "not OSIE" in one_line(process) and list(tmp_path.iterdir()) == []

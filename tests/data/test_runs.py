@@ -1,0 +1,65 @@
+import pytest
+
+from data import machine, runs
+from data.errors import UserError
+from data.maps import Maps, write_maps
+
+
+def test_a_run_continues_only_with_its_own_settings(tmp_path):
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.5}, {})
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.5}, {})
+    with pytest.raises(UserError, match=r"lr 0\.5 -> 0\.1.*--restart"):
+        runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {})
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, restart=True)
+
+
+def test_config_records_settings_and_versions(tmp_path):
+    runs.start(tmp_path, "shallow", {"seed": 1}, {"longest_side": 128})
+    config = runs.read_config(tmp_path / "weights.npz", "shallow")
+    assert config["settings"] == {"seed": 1} and config["predict"] == {"longest_side": 128}
+    assert config["versions"]["numpy"] == "1.23.5" and config["versions"]["Theano"] == "1.0.5"
+    with pytest.raises(UserError, match="of the shallow net"):
+        runs.read_config(tmp_path / "weights.npz", "deep")
+
+
+def test_log_drops_what_comes_after_the_checkpoint_and_a_row_cut_off(tmp_path):
+    path = tmp_path / "log.csv"
+    log = runs.Log(path, ["step", "loss", "val"])
+    for step in range(1, 6):
+        log.write(step=step, loss=1 / step, val=0.5 if step == 2 else None)
+    with open(path, "a") as handle:
+        handle.write("6,0.1")  # killed while writing
+    runs.Log(path, ["step", "loss", "val"], done=3).write(step=4, loss=0.25)
+    rows = runs.read_log(path)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4]
+    assert rows[1] == {"step": 2, "loss": 0.5, "val": 0.5} and rows[2]["val"] is None
+
+
+def test_maps_round_trip_and_appear_only_when_complete(tmp_path):
+    import numpy as np
+
+    path = tmp_path / "predictions.h5"
+    values = np.random.default_rng(0).random((5, 7), np.float32)
+    with write_maps(path, "deep") as store:
+        store("cat", values)
+        assert not path.exists()
+    maps = Maps(path)
+    assert maps.model == "deep" and "cat" in maps and "dog" not in maps
+    np.testing.assert_array_equal(maps["cat"], values)
+    with pytest.raises(UserError, match="no readable map 'dog'"):
+        maps["dog"]
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(UserError, match=r"predictions\.h5: missing, or not"):
+        Maps(path)
+
+
+@pytest.mark.parametrize("flags, kernel", [
+    ("fma avx2 avx512f avx512dq avx512bw avx512vl", "SkylakeX"), ("fma avx2", "Haswell"), ("sse2", None)])
+def test_blas_kernel_follows_the_flags(tmp_path, monkeypatch, flags, kernel):
+    monkeypatch.setattr(machine.os, "environ", environment := {})
+    (tmp_path / "cpuinfo").write_text(f"model\t: 207\nflags\t\t: {flags}\n")
+    machine.choose_blas_kernel(tmp_path / "cpuinfo")
+    assert environment.get("OPENBLAS_CORETYPE") == kernel
+    environment["OPENBLAS_CORETYPE"] = "Mine"
+    machine.choose_blas_kernel(tmp_path / "cpuinfo")
+    assert environment["OPENBLAS_CORETYPE"] == "Mine"

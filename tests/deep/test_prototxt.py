@@ -1,0 +1,130 @@
+"""The prototxt files against the paper, against each other, and the forward pass against NumPy and SciPy."""
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from deep import preprocess
+from deep.backend import DEPLOY, HERE, load_caffe
+
+caffe = load_caffe()
+KERNELS = {"conv1": (96, 3, 7), "conv2": (256, 96, 5), "conv3": (512, 256, 3), "conv4": (512, 512, 5),
+           "conv5": (512, 512, 5), "conv6": (256, 512, 7), "conv7": (128, 256, 11), "conv8": (32, 128, 11),
+           "conv9": (1, 32, 13)}
+
+
+def parse(name, message):
+    from google.protobuf import text_format
+
+    return text_format.Parse((HERE / name).read_text(), message)
+
+
+@pytest.fixture(scope="module")
+def net():
+    return caffe.Net(str(DEPLOY), caffe.TEST)
+
+
+@pytest.fixture(scope="module")
+def train_val():
+    return parse("train_val.prototxt", caffe.proto.caffe_pb2.NetParameter())
+
+
+def test_parameters_and_blobs_are_those_of_the_paper(net):
+    assert sum(blob.data.size for blobs in net.params.values() for blob in blobs) == 25_806_209
+    assert {name: (*blobs[0].data.shape[:2], blobs[0].data.shape[2]) for name, blobs in net.params.items()
+            if name != "deconv"} == KERNELS
+    # Table 1: 98.44 MiB of parameters, 123.65 MiB of data at 320x240
+    mib = [4 * sum(sizes) / 2**20 for sizes in ([blob.data.size for blobs in net.params.values() for blob in blobs],
+                                                [blob.data.size for blob in net.blobs.values()])]
+    assert [round(value, 2) for value in mib] == [98.44, 123.65]
+    assert net.blobs["conv9"].data.shape == (1, 1, 60, 80) and net.blobs["deconv"].data.shape == (1, 1, 240, 320)
+
+
+def test_train_val_and_deploy_are_one_net(train_val):
+    deploy = parse("deploy.prototxt", caffe.proto.caffe_pb2.NetParameter())
+
+    def comparable(layers):
+        for layer in layers:
+            if layer.type in ("Input", "HDF5Data", "EuclideanLoss"):
+                continue
+            for field in ("weight_filler", "bias_filler"):
+                layer.convolution_param.ClearField(field)
+            layer.ClearField("param")
+            if not layer.convolution_param.ByteSize():
+                layer.ClearField("convolution_param")
+            yield str(layer)
+    trained = caffe.proto.caffe_pb2.NetParameter()
+    trained.CopyFrom(train_val)
+    assert list(comparable(trained.layer)) == list(comparable(deploy.layer))
+
+
+def test_fillers_follow_he(train_val):
+    for layer in train_val.layer:
+        if layer.type == "Convolution":
+            _, channels, kernel = KERNELS[layer.name]
+            gain = 1 if layer.name == "conv9" else 2
+            filler = layer.convolution_param.weight_filler
+            assert filler.type == "gaussian" and filler.std == pytest.approx((gain / (kernel**2 * channels))**0.5, rel=1e-4)
+            assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(1, 1), (2, 0)]
+    deconv = next(layer for layer in train_val.layer if layer.name == "deconv").convolution_param.weight_filler
+    assert deconv.mean == 1 / 64 and deconv.std == pytest.approx(1e-6)  # constant 0, the default, would never learn
+
+
+def test_solver_has_the_papers_values():
+    solver = parse("solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
+    assert solver.base_lr == pytest.approx(0.01 / (320 * 240), rel=1e-6)
+    assert solver.max_iter == 24_000 and solver.test_interval == 100 and solver.gamma == 0.5 and solver.stepsize == 2000
+    literal = parse("solver_paper_literal.prototxt", caffe.proto.caffe_pb2.SolverParameter())
+    assert literal.stepsize == 100
+    literal.stepsize, literal.snapshot_prefix = solver.stepsize, solver.snapshot_prefix
+    assert literal == solver
+
+
+def pooled(values):
+    """3x3 maximum, stride 2, sizes rounded up as Caffe does."""
+    rows, columns = (-(-(size - 3) // 2) + 1 for size in values.shape[1:])
+    return np.array([[values[:, 2 * y:2 * y + 3, 2 * x:2 * x + 3].max(axis=(1, 2)) for x in range(columns)]
+                     for y in range(rows)]).transpose(2, 0, 1)
+
+
+def restated(net, image):
+    """Figure 4 in float64: image (3, h, w), answer (h', w')."""
+    values = image.astype(np.float64)
+    for name in KERNELS:
+        kernels, biases = (blob.data.astype(np.float64) for blob in net.params[name])
+        pad = kernels.shape[2] // 2
+        padded = np.pad(values, [(0, 0), (pad, pad), (pad, pad)])
+        windows = np.lib.stride_tricks.sliding_window_view(padded, kernels.shape[2:], axis=(1, 2))
+        values = np.tensordot(kernels, windows, axes=([1, 2, 3], [0, 3, 4])) + biases[:, None, None]
+        if name != "conv9":
+            values = np.maximum(values, 0)
+        if name == "conv1":  # normalised over five neighbouring channels
+            squares = np.pad(values**2, [(2, 2), (0, 0), (0, 0)])
+            sums = sum(squares[i:i + len(values)] for i in range(5))
+            values = values / (1 + 1e-4 / 5 * sums) ** 0.75
+        if name in ("conv1", "conv2"):
+            values = pooled(values)
+    # a deconvolution of stride 4: zeros between the values, then a convolution, then the padding cut off
+    kernel = net.params["deconv"][0].data[0, 0].astype(np.float64)
+    sparse = np.zeros([4 * (size - 1) + 1 for size in values.shape[1:]])
+    sparse[::4, ::4] = values[0]
+    return correlate(np.pad(sparse, 7), kernel[::-1, ::-1], mode="valid")[2:-2, 2:-2]
+
+
+@pytest.mark.parametrize("height, width", [(24, 32), (21, 30)])
+def test_forward_equals_numpy(net, deep_weights, height, width):
+    net.copy_from(str(deep_weights))
+    rng = np.random.default_rng(0)
+    for blobs in net.params.values():
+        if len(blobs) > 1:
+            blobs[1].data[...] = rng.normal(0, 0.1, blobs[1].data.shape)
+    image = rng.uniform(-1, 1, (3, height, width)).astype(np.float32)
+    net.blobs["data"].reshape(1, 3, height, width)
+    net.blobs["data"].data[0] = image
+    answer = net.forward()["deconv"][0, 0]
+    expected = restated(net, image)
+    assert answer.shape == expected.shape
+    np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+
+
+def test_demo_size_keeps_the_aspect():
+    assert np.divide(*preprocess.DEMO_TRAIN_SIZE) == np.divide(*preprocess.TRAIN_SIZE)

@@ -1,0 +1,95 @@
+"""Architecture and arithmetic of the shallow net, against NumPy in float64."""
+import numpy as np
+import pytest
+from scipy.signal import correlate
+
+from shallow import network
+from shallow.backend import lasagne, tensor, theano
+
+SMALL = {"input_size": 32, "map_size": 6}  # 28 14 12 6 4 2: the same layers, a few thousand times smaller
+
+
+@pytest.mark.parametrize("filters, count", [(128, 64_392_512), (64, 34_864_384)])
+def test_parameter_count(filters, count):
+    assert lasagne.layers.count_params(network.build(conv3_filters=filters)) == count
+
+
+def test_shapes_are_those_of_figure_2():
+    shapes = {layer.name: layer.output_shape[1:] for layer in lasagne.layers.get_all_layers(network.build())}
+    assert shapes == {"input": (3, 96, 96), "conv1": (32, 92, 92), "pool1": (32, 46, 46), "conv2": (64, 44, 44),
+                      "pool2": (64, 22, 22), "conv3": (128, 20, 20), "pool3": (128, 10, 10), "fc1": (4608,),
+                      "maxout": (2304,), "fc2": (2304,)}
+
+
+def test_the_papers_start():
+    parameters = {name: value.get_value() for name, value in network.named_parameters(network.build()).items()}
+    for name, values in parameters.items():
+        if name.endswith(".b"):
+            assert (values == np.float32(0.1)).all()
+        else:
+            assert abs(values.std() / 0.01 - 1) < 0.05 and abs(values.mean()) < 5e-4, name
+
+
+def test_seed_decides_the_start():
+    first, again, other = (network.named_parameters(network.build(seed=seed, **SMALL))["fc1.W"].get_value()
+                           for seed in (1, 1, 2))
+    assert (first == again).all() and (first != other).any()
+
+
+def restated(parameters, image):
+    """The net of section 3.1 in NumPy, float64, one image (3, n, n)."""
+    values = image.astype(np.float64)
+    for layer in ("conv1", "conv2", "conv3"):
+        kernels, biases = parameters[f"{layer}.W"].astype(np.float64), parameters[f"{layer}.b"]
+        # Theano convolves, that is, it correlates with kernels turned around
+        values = np.stack([correlate(values, kernel[:, ::-1, ::-1], mode="valid")[0] + bias
+                           for kernel, bias in zip(kernels, biases)])
+        values = np.maximum(values, 0)
+        values = np.maximum(np.maximum(values[:, ::2, ::2], values[:, 1::2, ::2]),
+                            np.maximum(values[:, ::2, 1::2], values[:, 1::2, 1::2]))
+    hidden = np.maximum(values.ravel() @ parameters["fc1.W"] + parameters["fc1.b"], 0)
+    return np.maximum(hidden[::2], hidden[1::2]) @ parameters["fc2.W"] + parameters["fc2.b"]
+
+
+def test_forward_equals_numpy():
+    net = network.build(init="released", seed=3, **SMALL)
+    parameters = {name: value.get_value() for name, value in network.named_parameters(net).items()}
+    images = np.random.default_rng(0).random((4, 3, 32, 32), np.float32)
+    variable = tensor.tensor4()
+    outputs = theano.function([variable], lasagne.layers.get_output(net, variable))(images)
+    expected = np.stack([restated(parameters, image) for image in images])
+    assert np.ptp(expected, axis=0).max() > 1e-3  # the images matter
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_pooling_gradient_equals_theanos_own():
+    from theano.tensor.signal.pool import pool_2d
+
+    from shallow.pool import MaxPool2x2
+
+    values = np.random.default_rng(0).integers(-3, 3, (2, 3, 8, 6)).astype(np.float32)  # many ties
+    weights = np.random.default_rng(1).random((2, 3, 4, 3), np.float32)
+    images = tensor.tensor4()
+    layer = MaxPool2x2(lasagne.layers.InputLayer((None, 3, 8, 6)))
+    ours, theirs = (theano.function([images], [pooled, theano.grad((pooled * weights).sum(), images)])(values)
+                    for pooled in (layer.get_output_for(images), pool_2d(images, (2, 2), ignore_border=True)))
+    for mine, reference in zip(ours, theirs):
+        np.testing.assert_array_equal(mine, reference)
+
+
+def test_odd_sizes_are_refused():
+    from shallow.pool import MaxPool2x2
+
+    with pytest.raises(ValueError, match="even"):
+        MaxPool2x2(lasagne.layers.InputLayer((None, 3, 7, 6)))
+
+
+def test_backend_is_quiet():
+    import subprocess
+    import sys
+
+    from tests.conftest import REPOSITORY
+    code = ("from shallow import network\nfrom shallow.backend import lasagne, tensor, theano\n"
+            "x = tensor.tensor4()\nf = theano.function([x], lasagne.layers.get_output(network.build(input_size=32, map_size=6), x))")
+    process = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, text=True, capture_output=True, check=True)
+    assert process.stdout == process.stderr == ""
