@@ -101,6 +101,7 @@ WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
 OUT ?= build/maps
 predict: | $(READY_ENV) $(READY_CAFFE)
 	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
+	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
 	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$(IMAGES)" --out "$(OUT)"
 
 test: | $(READY_ENV) $(READY_CAFFE)

@@ -15,6 +15,18 @@ def progress(iterable=None, total=None, description="", unit="image", initial=0)
     from tqdm import tqdm
 
     on_terminal = sys.stderr.isatty()
-    return tqdm(iterable, total=total, desc=description, unit=unit, initial=initial, file=sys.stderr,
+    return tqdm(iterable, total=total, desc=description, unit=unit, initial=initial,
+                file=sys.stderr if on_terminal else _Lines(),
                 mininterval=0.2 if on_terminal else 30, maxinterval=10 if on_terminal else 60,
                 dynamic_ncols=on_terminal, ncols=None if on_terminal else 100, smoothing=0.1)
+
+
+class _Lines:
+    """A line for each state of the bar, where a log cannot take the last one back."""
+
+    def write(self, text):
+        if text.strip():
+            sys.stderr.write(text.strip() + "\n")
+
+    def flush(self):
+        sys.stderr.flush()

@@ -8,6 +8,7 @@ import csv
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def start(folder, net, settings, predict, versions=None, restart=False):
                    for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
         if changed:
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
-                            "give --restart to discard it, or another folder")
+                            "delete it, or give --restart, or another folder")
         return
     write_json(path, {"net": net, "settings": settings, "predict": predict,
                       "versions": {**collect_versions(), **(versions or {})}})
@@ -129,17 +130,15 @@ def collect_versions():
         except importlib.metadata.PackageNotFoundError:
             continue
     here = Path(__file__).resolve().parents[1]
-    commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True,
-                            check=False) if (here / ".git").exists() else None
-    if commit and commit.returncode == 0:
+    if (here / ".git").exists() and shutil.which("git"):
+        commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True,
+                                check=False)
         found["commit"] = commit.stdout.strip()
     return found
 
 
 def _clear(folder):
     """Remove what a run writes, and nothing else that may lie in the folder."""
-    import shutil
-
     for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "weights.caffemodel",
                  "solver.prototxt", "train_val.prototxt", "snapshot.json"):
         (folder / name).unlink(missing_ok=True)

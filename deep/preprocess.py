@@ -22,6 +22,7 @@ AUTHORS_MEAN_BGR = (100.0, 110.0, 118.0)  # released code: SALICON's training im
 AUTHORS_MEAN_MAP = 31.0  # grey levels, SALICON's training maps, agreed by an author
 RELEASED_GAIN, RELEASED_OFFSET = 128.0, 127.0  # released code
 SMOOTHING_KERNEL = (5, 5)  # released code, pixels of the image; OpenCV derives sigma 1.1 from it
+SMALLEST = 4  # pixels
 SCALINGS = ("released", "consistent")
 
 
@@ -57,10 +58,10 @@ def fit_size(shape, longest_side):
 
     Returns
     -------
-    (width, height), each at least 1
+    (width, height), each at least 4, for less would leave nothing after two pools
     """
     factor = min(1.0, longest_side / max(shape))
-    return max(1, round(shape[1] * factor)), max(1, round(shape[0] * factor))
+    return max(SMALLEST, round(shape[1] * factor)), max(SMALLEST, round(shape[0] * factor))
 
 
 def to_saliency(output, shape, scaling="released", mean_map=AUTHORS_MEAN_MAP):

@@ -176,7 +176,7 @@ def _cells(row):
     for measure in MEASURES:
         if "intervals" in row:
             low, high = row["intervals"][measure]
-            cells.append(f"{row[measure]:.3f} ± {(high - low) / 2:.3f}")
+            cells.append(f"{row[measure]:.3f} ± {(high - low) / 2:.3f}" if row[measure] == row[measure] else "undefined")
         else:
             cells.append(row["printed"][measure] or "not reported")
     return [row["model"], row["data"], *cells, row["source"]]

@@ -86,10 +86,11 @@ def train(data, folder, settings, restart=False):
     if (folder / "weights.npz").is_file():
         print(f"{folder}: already trained; --restart trains it again")
         return
-    with Arrays(data / "shallow.h5") as arrays, Interrupts() as interrupts:
-        print(f"compiling the shallow net ({len(arrays)} training images)", flush=True)
+    with Arrays(data / "shallow.h5") as arrays:
+        print(f"compiling the shallow net ({len(arrays)} training images; a minute the first time)", flush=True)
         trainer = Trainer(settings)
-        row = _train_epochs(trainer, arrays, settings, folder, interrupts)
+        with Interrupts() as interrupts:
+            row = _train_epochs(trainer, arrays, settings, folder, interrupts)
     trainer.save(folder / "weights.npz", settings, with_velocity=False)
     (folder / "checkpoint.npz").unlink(missing_ok=True)
     print(f"{folder / 'weights.npz'}: the shallow net after {row['epoch']} epochs, "

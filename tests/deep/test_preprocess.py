@@ -9,12 +9,12 @@ from deep import preprocess
 @given(st.integers(1, 3000), st.integers(1, 3000), st.sampled_from([128, 320]))
 def test_fit_size_keeps_aspect_and_never_enlarges(height, width, side):
     fitted = preprocess.fit_size((height, width), side)
-    assert max(fitted) <= side and min(fitted) >= 1 and fitted[0] <= width and fitted[1] <= height
+    assert max(fitted) <= side and min(fitted) >= 4 and fitted[0] <= max(4, width) and fitted[1] <= max(4, height)
     if max(height, width) > side:
         assert max(fitted) == side
-        assert abs(fitted[1] - height * side / max(height, width)) <= 1
+        assert fitted[1] == 4 or abs(fitted[1] - height * side / max(height, width)) <= 1
     else:
-        assert fitted == (width, height)
+        assert fitted == (max(4, width), max(4, height))
 
 
 def test_order_is_bgr_minus_mean_scaled():

@@ -58,7 +58,7 @@ def test_gradients_equal_finite_differences(batch):
 
 def test_update_rule_equals_numpy(batch):
     """Nesterov momentum, the L2 penalty and the norm constraint, on the arrays."""
-    rate, momentum, l2, max_norm = 0.5, 0.9, 1e-3, 0.9
+    rate, momentum, l2, max_norm = 0.5, 0.9, 1e-3, 1.25
     plain = Trainer({**SETTINGS, "l2": 0.0, "max_norm": 1e9}, **SMALL)
     full = Trainer({**SETTINGS, "l2": l2, "max_norm": max_norm}, **SMALL)
     rng = np.random.default_rng(2)
@@ -83,7 +83,7 @@ def test_update_rule_equals_numpy(batch):
 
 def test_overfits_eight_images(batch):
     trainer = Trainer({**SETTINGS, "l2": 0.0}, **SMALL)
-    losses = [float(trainer.step(*batch, np.float32(0.5), np.float32(0.9))) for _ in range(400)]
+    losses = [float(trainer.step(*batch, np.float32(0.5), np.float32(0.9))) for _ in range(2000)]
     assert losses[-1] < 0.05 * losses[0]
 
 
