@@ -18,9 +18,9 @@ from deep.backend import HERE, load_caffe, parent_is_gone, run_guarded
 
 LEARNING_RATE_PER_PIXEL = 0.01  # section 4.2: base_lr = 0.01 / (320 x 240)
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
-DEMO_ITERATIONS = 80
-DEMO_VALIDATION = {"test_interval": 20, "snapshot": 20}
-DEMO_VALIDATION_IMAGES = 40
+# At batch 2 the last few images decide what the net answers unless the rate comes down before the end.
+DEMO_SOLVER = {"max_iter": 100, "stepsize": 40, "test_interval": 50, "snapshot": 25}
+DEMO_VALIDATION_IMAGES = 20
 LOG_COLUMNS = ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds"]
 
 
@@ -97,7 +97,7 @@ def resolve_solver(args, data):
     width, height = data["size"]
     batches = data["val"] // 2
     if args.preset == "demo":
-        solver.update(DEMO_VALIDATION, max_iter=DEMO_ITERATIONS)
+        solver.update(DEMO_SOLVER)
         batches = min(batches, DEMO_VALIDATION_IMAGES // 2)
     solver.update(test_iter=[max(1, batches)], random_seed=args.seed)
     if (width, height) != (320, 240):  # the file's base_lr is that of 320x240

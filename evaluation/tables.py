@@ -151,10 +151,10 @@ PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Shallow and deep convolutional networks for saliency prediction</title>
 <style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
 table { border-collapse: collapse; width: 100%; font-size: .9rem }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd }
-td:nth-child(n+3):nth-child(-n+7) { text-align: right; font-variant-numeric: tabular-nums }
+td:nth-child(n+3):nth-child(-n+7) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 tr.ours { background: #eef6ff } tr.paper { color: #555 }
 section { overflow-x: auto; margin-bottom: 3rem } img { max-width: 100% } p { color: #555; font-size: .9rem }
 </style></head><body>
