@@ -1,10 +1,10 @@
 # The user's interface. `make` alone prints help.
-# Targets are files, so an interrupted run goes on where it stopped. A step is made again only when
-# what it made is gone: delete the file, or `make clean-runs`.
+# Targets are files, so an interrupted run goes on where it stopped. Preparing and training look at what
+# is there each time: the same settings, nothing to do; other settings (DATA_ROOT, SOLVER, VGG), an error
+# that says so. To do a step again, delete what it made, or `make clean-runs`.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 .NOTPARALLEL:  # every step uses all cores by itself
 
 DATASET ?= synthetic
@@ -31,7 +31,10 @@ TABLES := build/tables/$(NAME).json
 
 export CAFFE_SRC PYTHON
 
-.PHONY: help doctor env caffe data train-shallow train-deep predict reproduce-tables test lint clean clean-runs
+# Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
+.PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(TABLES)
+
+.PHONY: FORCE help doctor env caffe data train-shallow train-deep predict reproduce-tables test lint clean clean-runs
 
 help:
 	@echo 'Saliency prediction with the two networks of Pan et al., CVPR 2016'
@@ -63,16 +66,16 @@ train-deep: $(DEEP)
 $(READY_ENV): requirements.txt
 	@setup/env.sh
 
-$(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) | $(READY_ENV)
+$(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
 	@deep/caffe/build.sh
 
-$(PREPARED): | $(READY_ENV)
+$(PREPARED): FORCE | $(READY_ENV)
 	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --scale $(SCALE) --out $(@D)
 
-$(SHALLOW): | $(PREPARED)
+$(SHALLOW): FORCE | $(PREPARED)
 	@$(PY) -m shallow.train --data $(dir $(PREPARED)) --run $(@D) --preset $(SCALE)
 
-$(DEEP): | $(PREPARED) $(READY_CAFFE)
+$(DEEP): FORCE | $(PREPARED) $(READY_CAFFE)
 	@$(PY) -m deep.train --data $(dir $(PREPARED)) --run $(@D) --preset $(SCALE) --solver "$(SOLVER)" \
 	  $(if $(VGG),--vgg "$(VGG)")
 

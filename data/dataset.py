@@ -54,7 +54,10 @@ class Sample:
     @cached_property
     def fixations(self):
         """float32 (N, 2): (x, y) in pixels, 0-based, all inside the frame."""
-        return inside(self._read_fixations(), self.shape)
+        try:
+            return inside(self._read_fixations(), self.shape)
+        except UserError as error:
+            raise UserError(f"{self.name}: {error}") from error
 
     @cached_property
     def density(self):

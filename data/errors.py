@@ -44,7 +44,7 @@ def run(main):
 def describe(error):
     """One line for an OSError: the file, what is wrong with it, what to do about it."""
     remedies = {
-        errno.ENOSPC: "free some space (`make clean` removes build/) and run the same command again",
+        errno.ENOSPC: "free some space and run the same command again",
         errno.EACCES: "check its owner and permissions",
         errno.EROFS: "choose a folder you may write to",
         errno.ENOENT: "check the path",

@@ -1,5 +1,7 @@
 """Reading images and writing files so that a kill at any moment leaves the old file or the new one."""
 import contextlib
+import errno
+import glob
 import json
 import os
 import shutil
@@ -31,23 +33,45 @@ def atomic(path):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        _remove_scratch_of_the_dead(path)
+        scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
         raise UserError(describe(error)) from error
+    target, old = scratch / path.name, scratch / "old"
     try:
-        target = scratch / path.name
         yield target
         _sync(target)
-        if target.is_dir() and path.exists():
-            path.rename(scratch / "old")
+        if target.is_dir() and path.exists():  # rename replaces files, but not folders
+            path.rename(old)
         target.replace(path)
-    except OSError as error:
-        # h5py reports a full disk as an OSError without errno
-        if error.errno is None and shutil.disk_usage(path.parent).free > 1 << 24:
+    except (OSError, RuntimeError) as error:
+        # h5py reports a full disk without errno, and when closing as RuntimeError
+        full = shutil.disk_usage(path.parent).free < 1 << 24
+        if not full and getattr(error, "errno", None) is None:
             raise
-        raise UserError(f"{path} could not be written: {describe(error) if error.errno else error}") from error
+        reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else error
+        reason.filename = str(path)
+        raise UserError(describe(reason)) from error
     finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def need_space(folder, size):
+    """Raise UserError if a folder's disk has less than `size` bytes left; for writers that fail untidily."""
+    free = shutil.disk_usage(folder).free
+    if free < size:
+        raise UserError(f"{folder}: {size >> 20} MB are needed there and {free >> 20} MB are left; "
+                        "free some space and run the same command again")
+
+
+def _remove_scratch_of_the_dead(path):
+    """Remove what processes that were killed while writing `path` left behind."""
+    for scratch in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
+        owner = scratch.name[len(path.name) + 2:].split(".")[0]
+        if owner.isdigit() and not Path(f"/proc/{owner}").exists():
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _sync(path):

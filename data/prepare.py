@@ -1,8 +1,8 @@
 """python -m data.prepare: what each net trains on, made from any data set.
 
     OUT/shallow.h5            groups train and val: image uint8 (N, 3, 96, 96) RGB, map float32 (N, 48, 48), name
-    OUT/deep/train_000.h5 ... data float32 (n, 3, h, w), label float32 (n, 1, h, w): for Caffe's HDF5Data
-    OUT/deep/train.txt        the list of those files, what HDF5Data reads; val.txt likewise
+    OUT/deep/train_000.h5 ... data float32 (n, 3, h, w), label float32 (n, 1, h, w): for Caffe's HDF5Data;
+                              val_000.h5 ... likewise
     OUT/manifest.json         source, counts, seed, the means taken off; written last
 
 Images are shuffled once, by name and seed. The shallow net's validation images are the last 20%
@@ -15,6 +15,7 @@ import argparse
 import os
 from pathlib import Path
 
+from data.arguments import positive_int
 from data.errors import UserError, run
 
 SEED = 2016
@@ -28,12 +29,13 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m data.prepare", description=__doc__.split("\n")[0])
     parser.add_argument("--dataset", default="synthetic", help="name of the data set (default: %(default)s)")
     parser.add_argument("--data-root", help="where it lies on disk")
-    parser.add_argument("--out", required=True, help="folder to write; replaced as a whole when all is ready")
+    parser.add_argument("--out", required=True, help="folder to write; it appears when all is ready")
     parser.add_argument("--scale", choices=["demo", "paper"], default="demo",
                         help="size of the deep net's images: 128x96 or the paper's 320x240 (default: %(default)s)")
-    parser.add_argument("--limit", type=int, metavar="N", help="use only the first N images of the shuffled split")
+    parser.add_argument("--limit", type=positive_int, metavar="N",
+                        help="use only the first N images of the shuffled split")
     parser.add_argument("--seed", type=int, default=SEED, help="of the shuffle (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="processes (default: all cores)")
+    parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     args = parser.parse_args()
     prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs)
 
@@ -59,9 +61,18 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
         The data set cannot be read, or is too small to be split.
     """
     from data.dataset import load, shuffled
-    from data.files import atomic, write_json
+    from data.files import atomic, read_json, write_json
     from deep import preprocess as deep
 
+    wanted = {"dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
+              "limit": limit}
+    if (Path(out) / "manifest.json").is_file():
+        there = read_json(Path(out) / "manifest.json")
+        if {key: there.get(key) for key in wanted} == wanted:
+            print(f"{out}: {there['images']} images of {dataset}, prepared before")
+            return
+        raise UserError(f"{out}: was prepared from something else ({there.get('dataset')} in {there.get('root')}, "
+                        f"{there.get('scale')} scale); delete it, or give another --out")
     source = load(dataset, "train", root)
     names = shuffled(source.names, seed)[:limit]
     if len(names) < 10:
@@ -72,14 +83,8 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
         (folder / "deep").mkdir(parents=True)
         mean_bgr, mean_map = _write_arrays(folder, source, names, size, counts, jobs)
         _normalise(folder / "deep", mean_bgr, mean_map)
-        for split in ("train", "val"):
-            shards = sorted((folder / "deep").glob(f"{split}_*.h5"))
-            # Caffe resolves these against its working directory, so they are absolute: of the final place
-            lines = [f"{Path(out).resolve() / 'deep' / shard.name}\n" for shard in shards]
-            (folder / "deep" / f"{split}.txt").write_text("".join(lines))
         write_json(folder / "manifest.json", {
-            "dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
-            "images": len(names),
+            **wanted, "images": len(names),
             "shallow": {"train": counts["shallow"], "val": len(names) - counts["shallow"]},
             "deep": {"train": counts["deep"], "val": len(names) - counts["deep"], "size": list(size),
                      "mean_bgr": mean_bgr, "mean_map": mean_map},
@@ -107,6 +112,7 @@ def _write_arrays(folder, source, names, size, counts, jobs):
     import numpy as np
 
     from data.progress import progress
+    from shallow.preprocess import INPUT_SIZE, MAP_SIZE
 
     shrunk = joblib.Parallel(n_jobs=jobs, return_as="generator")(
         joblib.delayed(_shrink)(source.open(name), size) for name in names)
@@ -114,8 +120,9 @@ def _write_arrays(folder, source, names, size, counts, jobs):
     shards = ShardWriter(folder / "deep", size)
     with h5py.File(folder / "shallow.h5", "w") as shallow:
         for group, rows in (("train", counts["shallow"]), ("val", len(names) - counts["shallow"])):
-            shallow.create_dataset(f"{group}/image", (rows, 3, 96, 96), "u1", chunks=(1, 3, 96, 96))
-            shallow.create_dataset(f"{group}/map", (rows, 48, 48), "f4", chunks=(1, 48, 48))
+            shapes = {"image": ((3, INPUT_SIZE, INPUT_SIZE), "u1"), "map": ((MAP_SIZE, MAP_SIZE), "f4")}
+            for name, (shape, dtype) in shapes.items():
+                shallow.create_dataset(f"{group}/{name}", (rows, *shape), dtype, chunks=(1, *shape))
             shallow.create_dataset(f"{group}/name", (rows,), h5py.string_dtype())
         for index, (name, arrays) in enumerate(zip(names, progress(shrunk, len(names), "preparing"))):
             image, density, deep_image, deep_density = arrays

@@ -72,9 +72,11 @@ def read_config(weights, net):
     if not path.is_file():
         return {}
     config = read_json(path)
-    if config.get("net") != net:
-        raise UserError(f"{path}: these weights are of the {config.get('net')} net, not of the {net} one; "
-                        f"give --net {config.get('net')}")
+    if "predict" not in config:  # some other program's
+        return {}
+    if config["net"] != net:
+        raise UserError(f"{path}: these weights are of the {config['net']} net, not of the {net} one; "
+                        f"give --net {config['net']}")
     return config
 
 
@@ -140,6 +142,6 @@ def collect_versions():
 def _clear(folder):
     """Remove what a run writes, and nothing else that may lie in the folder."""
     for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "weights.caffemodel",
-                 "solver.prototxt", "train_val.prototxt", "snapshot.json"):
+                 "solver.prototxt", "train_val.prototxt", "snapshot.json", "train.txt", "val.txt"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "snapshots", ignore_errors=True)

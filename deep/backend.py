@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from data.errors import UserError, run
+from data.errors import Terminated, UserError, run
 from data.machine import choose_blas_kernel
 
 HERE = Path(__file__).resolve().parent
@@ -56,27 +56,28 @@ def run_guarded(target, args, log):
     UserError
         Caffe gave up: the message says why in Caffe's words.
     """
+    log = Path(log)
+    before = log.stat().st_size if log.is_file() else 0
     child = multiprocessing.get_context("spawn").Process(target=_child, args=(target, args, str(log)))
     child.start()
-    try:
-        child.join()
-    except KeyboardInterrupt as interruption:
-        # Ctrl-C has reached the child as well; SIGTERM has not. It saves a snapshot before it goes.
-        if type(interruption) is not KeyboardInterrupt and child.is_alive():
-            os.kill(child.pid, signal.SIGTERM)
-        child.join()
+    while child.is_alive():
+        try:
+            child.join()
+        except KeyboardInterrupt as interruption:
+            # the child is out of the terminal's reach, see _child; it saves a snapshot before it goes
+            os.kill(child.pid, signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
     if child.exitcode >= 0:
         return child.exitcode
     if child.exitcode == -signal.SIGKILL:
         raise UserError("the training process was killed, most likely for lack of memory; "
                         "close other programs or use SCALE=demo, then run the same command again")
-    raise UserError(f"Caffe stopped: {last_words(log)} (all of it: {log}); "
+    raise UserError(f"Caffe stopped: {last_words(log, before)} (all of it: {log}); "
                     "put that right and run the same command again")
 
 
-def last_words(log):
-    """The message of the CHECK that failed, from Caffe's log."""
-    lines = Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+def last_words(log, start=0):
+    """The message of the CHECK that failed, from Caffe's log after its first `start` bytes."""
+    lines = Path(log).read_bytes()[start:].decode(errors="replace").splitlines()
     fatal = [match.group(1) for line in lines if (match := re.match(r"F\d+ \S+ +\d+ \S+\] (.*)", line))]
     return fatal[-1].strip() if fatal else "no reason given"
 
@@ -88,7 +89,11 @@ def parent_is_gone():
 
 
 def _child(target, args, log):
-    """Send file descriptor 2, where Caffe writes, to the log; Python's stderr stays on the screen."""
+    """Send file descriptor 2, where Caffe writes, to the log; Python's stderr stays on the screen.
+
+    A process group of its own keeps Ctrl-C from reaching it twice, from the terminal and the parent.
+    """
+    os.setpgrp()
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
     os.environ["GLOG_minloglevel"] = "0"  # noqa: SIM112  glog spells it so

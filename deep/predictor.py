@@ -30,14 +30,13 @@ class Predictor:
         Caffe is not there, or the weights are damaged, diverged or another net's.
     """
 
-    def __init__(self, weights, **options):
+    def __init__(self, weights, longest_side=None, mean_bgr=None, mean_map=None, scaling="released"):
         caffe = load_caffe()
-        settings = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
-                    "mean_map": preprocess.AUTHORS_MEAN_MAP, "scaling": "released",
-                    **read_config(weights, "deep").get("predict", {}), **options}
-        self.longest_side = settings["longest_side"]
-        self.mean_bgr, self.mean_map = settings["mean_bgr"], settings["mean_map"]
-        self.scaling = settings["scaling"]
+        beside = read_config(weights, "deep").get("predict", {})
+        self.longest_side = longest_side or beside.get("longest_side", max(preprocess.TRAIN_SIZE))
+        self.mean_bgr = mean_bgr or beside.get("mean_bgr", preprocess.AUTHORS_MEAN_BGR)
+        self.mean_map = beside.get("mean_map", preprocess.AUTHORS_MEAN_MAP) if mean_map is None else mean_map
+        self.scaling = scaling
         self.net = caffe.Net(str(DEPLOY), caffe.TEST)
         check_weights(read_caffemodel(weights), net_shapes(self.net), weights)
         self.net.copy_from(str(weights))

@@ -80,6 +80,8 @@ def to_saliency(output, shape, scaling="released", mean_map=AUTHORS_MEAN_MAP):
     -------
     float32 (H, W) in [0, 1]; its maximum is 1 unless it is zero everywhere
     """
+    if scaling not in SCALINGS:
+        raise ValueError(f"scaling must be one of {', '.join(SCALINGS)}, not {scaling!r}")
     output = np.asarray(output, np.float32)
     released = scaling == "released"
     grey = output * RELEASED_GAIN + RELEASED_OFFSET if released else output / MAP_SCALE + mean_map

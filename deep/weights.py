@@ -61,8 +61,8 @@ def check_weights(weights, expected, path):
         if name not in weights:
             raise UserError(f"{path}: no layer {name!r} in it (it has {', '.join(weights)}); is it another net's file?")
         found = [blob.shape for blob in weights[name]]
-        if [np.squeeze(np.empty(shape)).shape for shape in found] != \
-                [np.squeeze(np.empty(shape)).shape for shape in shapes]:
+        # old files write a bias as (1, 1, 1, n)
+        if [[n for n in shape if n != 1] for shape in found] != [[n for n in shape if n != 1] for shape in shapes]:
             raise UserError(f"{path}: layer {name!r} has shapes {found}, this net wants {shapes}; "
                             "is it another net's file?")
         if not all(np.isfinite(blob).all() for blob in weights[name]):

@@ -1,1 +1,1 @@
-"""Maps compared with people and with the paper's tables. NumPy and SciPy only: no net is loaded here."""
+"""Maps compared with people and with the paper's tables. No net is loaded here: NumPy, SciPy, OpenCV."""

@@ -54,11 +54,11 @@ def auc_judd(saliency, fixations, jitter=True, rng=None):
 
     Returns
     -------
-    float in [0, 1]; NaN without fixations, or with every pixel fixated
+    float in [0, 1]; NaN without fixations, with every pixel fixated, or for a constant map without jitter
     """
     saliency, fixated = _maps(saliency, fixations, binary=True)
     count = np.count_nonzero(fixated)
-    if count in (0, saliency.size):
+    if count in (0, saliency.size) or (not jitter and saliency.min() == saliency.max()):
         return float("nan")
     if jitter:
         saliency = saliency + _generator(rng).random(saliency.shape) * JITTER
@@ -88,7 +88,7 @@ def auc_borji(saliency, fixations, splits=SPLITS, step=STEP, rng=None):
 
     Returns
     -------
-    float in [0, 1]; NaN with fewer than two fixations or with every pixel fixated
+    float in [0, 1]; NaN with fewer than two fixations or with every pixel fixated, 0.5 for a constant map
     """
     saliency, fixated = _maps(saliency, fixations, binary=True)
     count = np.count_nonzero(fixated)
@@ -117,7 +117,8 @@ def auc_shuffled(saliency, fixations, other_fixations, splits=SPLITS, step=STEP,
 
     Returns
     -------
-    float in [0, 1]; NaN with fewer than two fixations, every pixel fixated or no other fixations
+    float in [0, 1]; NaN with fewer than two fixations, every pixel fixated or no other fixations; 0.5 for a
+    constant map
     """
     saliency, fixated = _maps(saliency, fixations, binary=True)
     _, others = _maps(saliency, other_fixations, binary=True)
@@ -150,7 +151,7 @@ def _generator(rng):
 
 
 def _unit_range(values):
-    """(values - min) / (max - min); a constant map becomes zero, and its ROC one straight line."""
+    """(values - min) / (max - min); a constant map becomes zero."""
     low, high = values.min(), values.max()
     return (values - low) / (high - low) if high > low else np.zeros_like(values)
 

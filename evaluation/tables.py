@@ -176,7 +176,8 @@ def _cells(row):
     for measure in MEASURES:
         if "intervals" in row:
             low, high = row["intervals"][measure]
-            cells.append(f"{row[measure]:.3f} ± {(high - low) / 2:.3f}" if row[measure] == row[measure] else "undefined")
+            undefined = row[measure] != row[measure]  # NaN
+            cells.append("undefined" if undefined else f"{row[measure]:.3f} ± {(high - low) / 2:.3f}")
         else:
             cells.append(row["printed"][measure] or "not reported")
     return [row["model"], row["data"], *cells, row["source"]]

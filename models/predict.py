@@ -8,6 +8,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from data.arguments import positive_int
 from data.errors import UserError, run
 from models import NETS, load
 
@@ -22,7 +23,7 @@ def main():
     what.add_argument("--images", help="an image, or a folder of images")
     what.add_argument("--dataset", help="the test images of this data set instead")
     parser.add_argument("--data-root", help="where the data set lies on disk")
-    parser.add_argument("--limit", type=int, help="only the first so many images")
+    parser.add_argument("--limit", type=positive_int, help="only the first so many images")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
@@ -30,6 +31,8 @@ def main():
 
     if args.images:
         files = image_files(args.images)
+        if Path(args.out).resolve() in {path.parent.resolve() for path in files}:
+            raise UserError(f"{args.out}: is where the pictures are, and maps would overwrite them; give another --out")
         names = _unique_names(files)
         sources = [(name, lambda path=path: read_image(path)) for name, path in zip(names, files)]
     else:
@@ -37,11 +40,12 @@ def main():
         dataset = load_dataset(args.dataset, "test", args.data_root)
         sources = [(name, lambda name=name: dataset.open(name).image) for name in dataset.names]
     predictor = load(args.net, args.weights)
-    failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.net, with_png=bool(args.images))
+    failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.net,
+                         pictures=bool(args.images))
     return 1 if failed else 0
 
 
-def predict_all(predictor, sources, out, model, with_png):
+def predict_all(predictor, sources, out, model, pictures):
     """Predict and write, image by image; memory holds one.
 
     Parameters
@@ -50,7 +54,8 @@ def predict_all(predictor, sources, out, model, with_png):
     sources : list of (name, callable () -> uint8 (H, W, 3))
     out : path of a folder
     model : str, stored with the maps
-    with_png : bool
+    pictures : bool
+        Write PNGs too, and go on after a picture that cannot be read; a data set must be whole.
 
     Returns
     -------
@@ -71,12 +76,14 @@ def predict_all(predictor, sources, out, model, with_png):
             try:
                 image = read()
             except UserError as error:
+                if not pictures:
+                    raise
                 print(f"\nleft out: {error}", file=sys.stderr)
                 failed += 1
                 continue
             saliency = predictor.predict(image)
             store(name, saliency)
-            if with_png:
+            if pictures:
                 _write_png(out / f"{name}.png", saliency)
         if failed == len(sources):
             raise UserError("not one of the images could be read; nothing was written")
@@ -85,9 +92,9 @@ def predict_all(predictor, sources, out, model, with_png):
 
 
 def _unique_names(files):
-    """The file's stem, or its whole name where two stems are the same (a.jpg and a.png)."""
+    """The files' stems, or their whole names where two stems are the same (a.jpg and a.png)."""
     stems = [path.stem for path in files]
-    return [path.name if stems.count(path.stem) > 1 else path.stem for path in files]
+    return stems if len(set(stems)) == len(stems) else [path.name for path in files]
 
 
 def _write_png(path, saliency):

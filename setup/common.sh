@@ -11,6 +11,9 @@ set -E
 trap 'printf "error: %s, line %s failed (see %s)\n" "$0" "$LINENO" "${log:-above}" >&2' ERR
 trap 'printf "\ninterrupted: nothing half-made is used; the same command continues\n" >&2; exit 130' INT TERM
 
+# start_log   an empty one, so that no error of an earlier run is quoted
+start_log() { mkdir -p "$(dirname "$log")" && : >"$log"; }
+
 # logged DESCRIPTION COMMAND...   run quietly; on failure, the end of the log says why
 logged() {
   local what=$1; shift
@@ -44,6 +47,10 @@ missing_packages() {
 
 # need_packages NAME...   install what is missing, where that is allowed, or print the command that does
 need_packages() {
+  if [ -n "${CONDA_PREFIX:-}" ]; then
+    say "in a conda environment: compilers and libraries are those of environment.yml"
+    return
+  fi
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
     say "not a Debian system: it is up to you that these are there, under the names they have here: $*"
     return
@@ -60,15 +67,17 @@ need_packages() {
   say "installing Debian packages: $missing"
   logged "apt-get update" "${as_root[@]}" apt-get update ||
     die "Debian's package list cannot be fetched (network? see $log); when it can, run: $command"
+  # an installation that was interrupted has to be finished first
+  logged "dpkg --configure" "${as_root[@]}" dpkg --configure -a || true
   logged "apt-get install" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
-    apt-get install --yes --no-install-recommends $missing ||
+    apt-get -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends $missing ||
     die "Debian's packages cannot be installed (see $log); put that right, or run by hand: $command"
 }
 
-# python_311   path of a Python 3.11: $PYTHON, or the system's, which Debian's Boost.Python is built for
+# python_311   path of a Python 3.11: $PYTHON, conda's, or the system's, which Debian's Boost.Python is built for
 python_311() {
   local candidate
-  for candidate in ${PYTHON:-/usr/bin/python3.11 python3.11 /usr/bin/python3 python3}; do
+  for candidate in ${PYTHON:-${CONDA_PREFIX:+$CONDA_PREFIX/bin/python} /usr/bin/python3.11 python3.11 /usr/bin/python3 python3}; do
     if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null; then
       command -v "$candidate"
       return

@@ -2,6 +2,7 @@
 # make doctor: what is missing on this machine, a remedy a line. Changes nothing.
 set -uo pipefail
 source "$(dirname "$0")/common.sh"
+trap - ERR # a failing check is what it looks for
 missing=0
 
 # report NAME STATE [REMEDY]   a remedy means that something is missing

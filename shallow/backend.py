@@ -26,7 +26,7 @@ BUILD = Path(__file__).resolve().parents[1] / "build"
 
 def _flags():
     """Theano's settings; what the user has put into THEANO_FLAGS wins."""
-    prefix_lib = Path(sys.prefix) / "lib"
+    prefix_lib = Path(sys.base_prefix) / "lib"
     in_prefix = any(prefix_lib.glob("libopenblas*"))  # conda brings its own
     blas = f"-L{prefix_lib} -Wl,-rpath,{prefix_lib} -lopenblas" if in_prefix else "-lopenblas"
     ours = {

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 from data import runs
+from data.arguments import positive_int
 from data.errors import UserError, run
 from data.files import read_json
 from data.interrupts import Interrupts
@@ -48,15 +49,19 @@ def main():
     parser.add_argument("--run", required=True, help="run folder, e.g. build/runs/NAME")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo",
                         help="the paper's 1,000 epochs, or as many as take minutes (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, help="override the preset's length")
-    parser.add_argument("--batch", type=int, help="override the preset's")
+    parser.add_argument("--epochs", type=positive_int, help="override the preset's length")
+    parser.add_argument("--batch", type=positive_int, help="override the preset's")
+    parser.add_argument("--learning-rate", type=float, nargs=2, metavar=("FIRST", "LAST"), help="override the preset's")
+    parser.add_argument("--l2", type=float, help="override the preset's penalty on the weights")
+    parser.add_argument("--max-norm", type=float, help="override the preset's bound on the maxout layer's weights")
     parser.add_argument("--init", choices=["paper", "released"], help="override the preset's random start")
     parser.add_argument("--conv3-filters", type=int, default=128, choices=[64, 128],
                         help="128, or 64 as for iSUN (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=2016, help="of start, order and mirroring (default: %(default)s)")
     parser.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
     args = parser.parse_args()
-    overrides = {name: getattr(args, name) for name in ("epochs", "batch", "init") if getattr(args, name) is not None}
+    overrides = {name: getattr(args, name) for name in ("epochs", "batch", "learning_rate", "l2", "max_norm", "init")
+                 if getattr(args, name) is not None}
     settings = {"preset": args.preset, **PRESETS[args.preset], **overrides,
                 "conv3_filters": args.conv3_filters, "seed": args.seed}
     train(Path(args.data), Path(args.run), {key: list(value) if isinstance(value, tuple) else value
@@ -117,7 +122,7 @@ def _train_epochs(trainer, arrays, settings, folder, interrupts):
         started = time.monotonic()
         rate, momentum = float(schedule["learning_rate"][epoch]), float(schedule["momentum"][epoch])
         for batch in range(first_batch, batches):
-            losses.append(trainer.step(*arrays.batch(epoch, batch, settings), rate, momentum))
+            losses.append(float(trainer.step(*arrays.batch(epoch, batch, settings), rate, momentum)))
             bar.update()
             try:
                 interrupts.check()
@@ -128,7 +133,7 @@ def _train_epochs(trainer, arrays, settings, folder, interrupts):
         row = {"epoch": epoch + 1, "lr": rate, "momentum": momentum, "loss": float(np.mean(losses))}
         if not np.isfinite(row["loss"]):
             raise UserError(f"{folder}: the loss is {row['loss']} in epoch {epoch + 1}: the learning diverged; "
-                            "lower learning_rate and give --restart")
+                            "give a lower --learning-rate, and --restart")
         first_batch, losses = 0, []
         if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == epochs:
             row.update(trainer.validate(arrays, settings["batch"]))
@@ -204,9 +209,12 @@ class Trainer:
 
         if not path.is_file():
             return {"epoch": 0, "batch": 0, "losses": []}
-        arrays, settings = weights.load(path)
+        try:
+            arrays, settings = weights.load(path)
+        except UserError as error:
+            raise UserError(f"{path}: the checkpoint is damaged; delete it to train from the beginning") from error
         if "state" not in settings:
-            raise UserError(f"{path}: not a checkpoint; give --restart to train from the beginning")
+            raise UserError(f"{path}: not a checkpoint; delete it to train from the beginning")
         velocities = {name: arrays.pop(f"velocity/{name}") for name in self.parameters if f"velocity/{name}" in arrays}
         weights.assign(self.parameters, arrays, path)
         weights.assign(self.velocities, velocities, path)

@@ -5,7 +5,7 @@ import zipfile
 import numpy as np
 
 from data.errors import UserError, describe
-from data.files import atomic
+from data.files import atomic, need_space
 
 SETTINGS = "settings"  # name of the entry that holds JSON instead of numbers
 
@@ -25,6 +25,7 @@ def save(path, arrays, settings):
         The disk is full or the folder cannot be written to; an older file at `path` is untouched.
     """
     with atomic(path) as scratch:
+        need_space(scratch.parent, sum(np.asarray(array).nbytes for array in arrays.values()) + (1 << 20))
         np.savez(scratch, **{SETTINGS: np.array(json.dumps(settings))}, **arrays)
 
 

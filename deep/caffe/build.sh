@@ -21,7 +21,7 @@ fetch() {
   local apt=$work/apt keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirrors
   command -v apt-get >/dev/null || die "this system has no apt-get to fetch Debian's source of Caffe with; $instead"
   mirrors=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2>/dev/null |
-    sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb +(\[[^]]*\] *)?([^ ]+) .*/\2/p' | grep -v security | sort -u || true)
+    sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb +(\[[^]]*\] *)?([^ ]+) .*/\2/p' | grep -Ev 'security|^cdrom:' | sort -u || true)
   [ -n "$mirrors" ] || die "this machine's apt names no mirror to fetch Debian's source of Caffe from; $instead"
   mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
   : >"$apt/sources.list"
@@ -30,21 +30,21 @@ fetch() {
   done
   local options=(-o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
     -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User="$(id -un)")
-  logged "apt-get update" apt-get "${options[@]}" update ||
-    die "Debian's list of sources cannot be fetched (network? see $log); when it can, run the same command again, or $instead"
+  # some of the entries may be mirrors of other things: what counts is whether the source comes
+  logged "apt-get update" apt-get "${options[@]}" update || true
   (cd "$work" && logged "apt-get source" apt-get "${options[@]}" source --download-only --tar-only caffe) ||
-    die "Debian's source of Caffe cannot be fetched (see $log); $instead"
+    die "Debian's source of Caffe cannot be fetched (network? see $log); when it can, run the same command again, or $instead"
 }
 
 checked() { [ -f "$work/$archive" ] && echo "$sha256  $work/$archive" | sha256sum --check --status; }
 
+# What build/caffe/src is made from; when this changes, it is unpacked anew.
+origin() { echo "${CAFFE_SRC:-$sha256}"; cat "$here"/patches/*.patch; }
+
 unpack() {
-  mkdir -p "$work"
-  rm -rf "$work/src" "$work/src.part" "$work/build"
-  mkdir "$work/src.part"
+  rm -rf "$work/.ready" "$work/src" "$work/src.part" "$work/build"
+  mkdir -p "$work/src.part"
   if [ -n "${CAFFE_SRC:-}" ]; then
-    [ -f "$CAFFE_SRC/src/caffe/proto/caffe.proto" ] && [ -f "$CAFFE_SRC/CMakeLists.txt" ] ||
-      die "CAFFE_SRC=$CAFFE_SRC is not a checkout of BVLC/caffe: there is no src/caffe/proto/caffe.proto in it"
     say "build/caffe: copying $CAFFE_SRC"
     tar -C "$CAFFE_SRC" --exclude=.git --exclude=./build -cf - . | tar -C "$work/src.part" -xf -
   else
@@ -58,6 +58,7 @@ unpack() {
     logged "$(basename "$change")" patch -d "$work/src.part" -p1 --force -i "$change" ||
       die "deep/caffe/patches/$(basename "$change") does not fit this source of Caffe (see $log); it is made for BVLC's master"
   done
+  origin >"$work/src.part/.origin"
   mv "$work/src.part" "$work/src"
 }
 
@@ -67,7 +68,7 @@ compile() {
     -DCPU_ONLY=ON -DUSE_OPENCV=OFF -DUSE_LEVELDB=OFF -DUSE_LMDB=OFF -DBLAS=Open \
     -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" \
     -DCMAKE_UNITY_BUILD="$1" -DCMAKE_UNITY_BUILD_BATCH_SIZE=8 ||
-    die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1) (see $log; \`make doctor\` lists what is missing)"
+    die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1 || true) (see $log; \`make doctor\` lists what is missing)"
   cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target pycaffe caffe.bin 2>>"$log" </dev/null | show_percent
 }
 
@@ -95,12 +96,16 @@ jobs_that_fit() {
 }
 
 [ -x "$python" ] || die "build/env is not there; run make env first"
+if [ -n "${CAFFE_SRC:-}" ] && ! [ -f "$CAFFE_SRC/src/caffe/proto/caffe.proto" -a -f "$CAFFE_SRC/CMakeLists.txt" ]; then
+  die "CAFFE_SRC=$CAFFE_SRC is not a checkout of BVLC/caffe: there is no src/caffe/proto/caffe.proto in it"
+fi
+start_log
 need_packages "${packages_caffe[@]}"
-[ -d "$work/src" ] && [ -z "${CAFFE_SRC:-}" ] || unpack
+[ "$(cat "$work/src/.origin" 2>/dev/null)" = "$(origin)" ] || unpack
 say "build/caffe: compiling (two to four minutes on two cores)"
 set -o pipefail
 compile ON || { say "building Caffe: once more, one file at a time"; compile OFF; } ||
-  die "Caffe does not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200) (see $log)"
+  die "Caffe does not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
 echo "$work/src/python" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth"
 "$python" -c 'import caffe' 2>>"$log" || die "Caffe is built but Python cannot import it: $(tail -n 1 "$log") (see $log)"
 touch "$work/.ready"

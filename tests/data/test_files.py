@@ -107,7 +107,21 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
             "    scratch.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
     process = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], cwd=REPOSITORY, check=False)
     assert process.returncode == -signal.SIGKILL
-    assert (tmp_path / "file").read_text() == "old"
+    assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 2
+    write_text(tmp_path / "file", "new")  # the next writer removes what the dead one left
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(tmp_path, monkeypatch):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder/old").touch()
+
+    def interrupted(self, target):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), atomic(tmp_path / "folder") as scratch:
+        scratch.mkdir()
+        monkeypatch.setattr(type(tmp_path), "replace", interrupted)
+    assert (tmp_path / "folder/old").exists()
 
 
 def test_damaged_json_is_named(tmp_path):

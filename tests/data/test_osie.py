@@ -35,8 +35,10 @@ def test_the_folder_above_is_found_too(tiny):
     assert len(load("osie", "test", tiny[0].parent)) == 2
 
 
-def test_split_depends_on_names_and_nothing_else(tiny):
-    assert load("osie", "test", tiny[0]).names == load("osie", "test", tiny[0]).names
+def test_split_depends_on_names_and_nothing_else(tiny, tmp_path):
+    fixture.write(tmp_path / "other", seed=7)  # the same names, other pictures and people
+    for split in ("train", "test"):
+        assert load("osie", split, tiny[0]).names == load("osie", split, tmp_path / "other").names
 
 
 @pytest.mark.parametrize("damage, complaint", [

@@ -1,3 +1,8 @@
+import signal
+import subprocess
+import sys
+import time
+
 import h5py
 import numpy as np
 import pytest
@@ -8,7 +13,7 @@ from data.files import read_json
 from data.prepare import prepare
 from deep import preprocess as deep
 from shallow import preprocess as shallow
-from tests.conftest import command, one_line
+from tests.conftest import REPOSITORY, command, one_line
 
 
 def test_layout_counts_and_ranges(prepared):
@@ -42,12 +47,6 @@ def test_arrays_are_what_preprocessing_makes(prepared):
         np.testing.assert_allclose(shard["label"][5], deep.to_target(grey, manifest["deep"]["mean_map"]), atol=1e-6)
 
 
-def test_lists_name_files_that_exist(prepared):
-    for split in ("train", "val"):
-        lines = (prepared / f"deep/{split}.txt").read_text().split()
-        assert lines and all(h5py.is_hdf5(line) for line in lines)
-
-
 def test_same_seed_same_arrays(prepared, tmp_path):
     prepare("synthetic", None, tmp_path / "again", "demo", limit=40, jobs=1)
     with h5py.File(prepared / "shallow.h5") as first, h5py.File(tmp_path / "again/shallow.h5") as second:
@@ -59,6 +58,27 @@ def test_paper_scale_is_320x240(tmp_path):
     prepare("synthetic", None, tmp_path / "paper", "paper", limit=10, jobs=1)
     with h5py.File(tmp_path / "paper/deep/train_000.h5") as shard:
         assert shard["data"].shape == (9, 3, 240, 320)
+
+
+def test_the_same_again_does_nothing_and_something_else_is_refused(prepared, capsys):
+    before = (prepared / "manifest.json").stat().st_mtime_ns
+    prepare("synthetic", None, prepared, "demo", limit=40)
+    assert "prepared before" in capsys.readouterr().out
+    with pytest.raises(UserError, match="was prepared from something else.*delete it"):
+        prepare("synthetic", None, prepared, "paper", limit=40)
+    assert (prepared / "manifest.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_leaves_nothing_and_says_one_line(tmp_path, sent, code):
+    arguments = [sys.executable, "-m", "data.prepare", "--out", str(tmp_path / "data/out"), "--jobs", "2"]
+    process = subprocess.Popen(arguments, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE)
+    assert "preparing" in process.stderr.readline()
+    time.sleep(1)
+    process.send_signal(sent)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == code and "Traceback" not in errors, errors
+    assert not list((tmp_path / "data").iterdir())
 
 
 def test_too_few_images(tmp_path):

@@ -23,11 +23,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     whole = command("deep.train", *arguments, "--run", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
     broken = [sys.executable, "-m", "deep.train", *map(str, arguments), "--run", str(tmp_path / "broken")]
-    process = subprocess.Popen(broken, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen(broken, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE)
     while not (log := tmp_path / "broken/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
-    import os
-    os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C in a terminal: to all of them
+    process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:"), errors
     assert (tmp_path / "broken/snapshot.json").is_file()
@@ -54,7 +53,6 @@ def test_a_failed_check_of_caffe_is_one_line(prepared, tmp_path):
         path = tmp_path / f"deep/{split}_000.h5"
         with h5py.File(path, "w") as shard:
             shard["data"], shard["label"] = np.zeros((4, 3, 96, 128), "f4"), np.zeros((3, 1, 96, 128), "f4")
-        (tmp_path / f"deep/{split}.txt").write_text(f"{path}\n")
     write_json(tmp_path / "manifest.json", read_json(prepared / "manifest.json"))
     line = one_line(command("deep.train", "--data", tmp_path, "--run", tmp_path / "run"))
     assert line.startswith("error: Caffe stopped: Check failed:") and "caffe.log" in line
@@ -78,10 +76,32 @@ def test_a_mistake_in_the_solver_file_is_named(prepared, tmp_path):
     assert "mine.prototxt: line 2" in line and "momentun" in line
 
 
+def test_a_solver_file_of_ones_own_counts_at_demo_scale_too(prepared, tmp_path):
+    from argparse import Namespace
+
+    from deep.train import SOLVER, resolve_solver
+    (tmp_path / "mine.prototxt").write_text('type: "SGD" base_lr: 2e-7 momentum: 0.5 lr_policy: "step" gamma: 0.1 stepsize: 7 '
+                                            "weight_decay: 0 max_iter: 9 test_interval: 3 snapshot: 3")
+    size = {"size": [128, 96], "val": 4}
+    mine = resolve_solver(Namespace(solver=tmp_path / "mine.prototxt", preset="demo", iterations=None, seed=1), size)
+    assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * 6.25) and mine["max_iter"] == 100
+    ours = resolve_solver(Namespace(solver=SOLVER, preset="paper", iterations=None, seed=1), {"size": [320, 240], "val": 1000})
+    assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [500]
+    assert ours["base_lr"] == pytest.approx(0.01 / 76_800)
+
+
+def test_a_path_with_a_space_is_refused_before_caffe_sees_it(prepared, tmp_path):
+    import shutil
+    shutil.copytree(prepared, tmp_path / "my data")
+    line = one_line(command("deep.train", "--data", tmp_path / "my data", "--run", tmp_path / "run"))
+    assert "no path with a space" in line
+
+
 def test_last_words(tmp_path):
     (tmp_path / "log").write_text("I1123 17:00:00.1 77 net.cpp:5] fine\n"
                                   "F1123 17:00:01.2   77 hdf5.cpp:9] Check failed: status >= 0 (-1 vs. 0) Failed\n*** Check\n")
     assert last_words(tmp_path / "log") == "Check failed: status >= 0 (-1 vs. 0) Failed"
+    assert last_words(tmp_path / "log", (tmp_path / "log").stat().st_size) == "no reason given"
 
 
 def test_caffemodel_errors(deep_weights, tmp_path):

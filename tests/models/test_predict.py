@@ -62,6 +62,29 @@ def test_errors_name_file_and_remedy(pictures, tmp_path, deep_weights):
     assert not (tmp_path / "out/predictions.h5").exists()
 
 
+def test_pictures_are_never_overwritten(pictures, deep_weights):
+    before = {path: path.read_bytes() for path in pictures.iterdir()}
+    line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", pictures,
+                            "--out", pictures))
+    assert "maps would overwrite them" in line
+    assert {path: path.read_bytes() for path in pictures.iterdir()} == before
+
+
+def test_names_stay_unique():
+    from pathlib import Path
+
+    from models.predict import _unique_names
+    assert _unique_names([Path("x/a.jpg"), Path("x/b.png")]) == ["a", "b"]
+    assert _unique_names([Path("a.jpg"), Path("a.jpg.png"), Path("a.png")]) == ["a.jpg", "a.jpg.png", "a.png"]
+
+
+def test_options_are_checked(deep_weights):
+    with pytest.raises(TypeError, match="scalling"):
+        models.load("deep", deep_weights, scalling="consistent")
+    with pytest.raises(ValueError, match="released, consistent"):
+        models.load("deep", deep_weights, scaling="mine").predict(np.zeros((8, 8, 3), np.uint8))
+
+
 def test_unknown_net():
     with pytest.raises(UserError, match="shallow, deep"):
         models.load("medium", "weights")

@@ -124,10 +124,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     interrupted = [sys.executable, "-m", "shallow.train", *map(str, arguments), "--run", str(tmp_path / "broken")]
     for sent, code in ((signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)):
         process = subprocess.Popen(interrupted, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        process.stdout.readline()  # "compiling ..."
         while "step/s" not in (line := process.stderr.readline()) and line:
-            pass
-        time.sleep(2)
+            pass  # the bar appears when the first step is about to begin
+        time.sleep(1)
         process.send_signal(sent)
         _, errors = process.communicate(timeout=120)
         assert process.returncode == code, errors
