@@ -108,14 +108,13 @@ def _write_arrays(folder, source, names, size, counts, jobs):
     all have been read, so `_normalise` takes them off afterwards instead of decoding twice.
     """
     import h5py
-    import joblib
     import numpy as np
 
-    from data.progress import progress
+    from data.parallel import in_parallel
     from shallow.preprocess import INPUT_SIZE, MAP_SIZE
 
-    shrunk = joblib.Parallel(n_jobs=jobs, return_as="generator")(
-        joblib.delayed(_shrink)(source.open(name), size) for name in names)
+    items = ((source.open(name), size) for name in names)
+    shrunk = in_parallel(_shrink, items, jobs, len(names), "preparing")
     sums, total = np.zeros(4), counts["deep"] * size[0] * size[1]
     shards = ShardWriter(folder / "deep", size)
     with h5py.File(folder / "shallow.h5", "w") as shallow:
@@ -124,7 +123,7 @@ def _write_arrays(folder, source, names, size, counts, jobs):
             for name, (shape, dtype) in shapes.items():
                 shallow.create_dataset(f"{group}/{name}", (rows, *shape), dtype, chunks=(1, *shape))
             shallow.create_dataset(f"{group}/name", (rows,), h5py.string_dtype())
-        for index, (name, arrays) in enumerate(zip(names, progress(shrunk, len(names), "preparing"))):
+        for index, (name, arrays) in enumerate(zip(names, shrunk)):
             image, density, deep_image, deep_density = arrays
             group, row = ("train", index) if index < counts["shallow"] else ("val", index - counts["shallow"])
             shallow[f"{group}/image"][row], shallow[f"{group}/map"][row] = image, density

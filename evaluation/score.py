@@ -66,13 +66,10 @@ def score(dataset, maps, jobs=1):
     list of dict
         name and the five measures of each image, in the data set's order.
     """
-    import joblib
+    from data.parallel import in_parallel
 
-    from data.progress import progress
-
-    tasks = (joblib.delayed(score_image)(dataset, index, maps) for index in range(len(dataset)))
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(tasks)
-    return list(progress(results, len(dataset), "scoring"))
+    items = ((dataset, index, maps) for index in range(len(dataset)))
+    return list(in_parallel(score_image, items, jobs, len(dataset), "scoring"))
 
 
 def score_image(dataset, index, maps):
