@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError
-from data.files import atomic
+from data.files import atomic, need_space
 
 
 @contextlib.contextmanager
@@ -29,6 +29,7 @@ def write_maps(path, model):
         file.attrs["model"] = model
 
         def store(name, saliency):
+            need_space(scratch.parent, 2 * saliency.nbytes + (1 << 20))  # HDF5 does not fail tidily
             # cheap compression: maps are smooth, and a data set of them is large
             file.create_dataset(name, data=np.asarray(saliency, np.float32), compression="lzf", shuffle=True)
 

@@ -22,6 +22,7 @@ SEED = 2016
 VALIDATION_SHARE = {"shallow": 0.2, "deep": 0.1}  # sections 3.2 and 4.2
 # HDF5Data holds one whole file in memory and fails near 2 GB: at 320x240 a sample takes 1.2 MB
 SAMPLES_A_SHARD = 250
+SHALLOW_BYTES = 40_000  # a sample in shallow.h5, generously
 
 
 def main():
@@ -61,7 +62,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
         The data set cannot be read, or is too small to be split.
     """
     from data.dataset import load, shuffled
-    from data.files import atomic, read_json, write_json
+    from data.files import atomic, need_space, read_json, write_json
     from deep import preprocess as deep
 
     wanted = {"dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
@@ -81,6 +82,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
     counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_SHARE.items()}
     with atomic(out) as folder:
         (folder / "deep").mkdir(parents=True)
+        need_space(folder, len(names) * SHALLOW_BYTES)
         mean_bgr, mean_map = _write_arrays(folder, source, names, size, counts, jobs)
         _normalise(folder / "deep", mean_bgr, mean_map)
         write_json(folder / "manifest.json", {
@@ -161,7 +163,10 @@ class ShardWriter:
         import h5py
         import numpy as np
 
+        from data.files import need_space
+
         images, densities = (np.stack(arrays).astype(np.float32) for arrays in zip(*self.pending[split]))
+        need_space(self.folder, images.nbytes + densities.nbytes + (1 << 20))  # HDF5 does not fail tidily
         with h5py.File(self.folder / f"{split}_{self.written[split]:03d}.h5", "w") as shard:
             shard["data"], shard["label"] = images, densities
         self.pending[split] = []

@@ -31,9 +31,9 @@ compiler=$(command -v g++) && report "C++ compiler" "$(g++ --version | head -n 1
 python=$(python_311) && report "Python 3.11" "$python, $("$python" --version 2>&1)" ||
   report "Python 3.11" "found ${PYTHON:-$(python3 --version 2>&1 | head -n 1)}" "make env installs Debian 12's, or: make env PYTHON=/path/to/python3.11"
 free=$(df -Pk . | awk 'NR == 2 { print int($4 / 1048576) }')
-[ "$free" -ge 5 ] && report "disk" "$free GB free" || report "disk" "$free GB free" "a demo run takes up to 5 GB: free some space"
+[ "$free" -ge 3 ] && report "disk" "$free GB free" || report "disk" "$free GB free" "a demo run takes up to 3 GB: free some space"
 memory=$(awk '/MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo 2>/dev/null || echo 0)
-[ "$memory" -ge 6 ] && report "memory" "$memory GB" || report "memory" "$memory GB" "training takes up to 6 GB: use a larger machine, or close programs"
+[ "$memory" -ge 4 ] && report "memory" "$memory GB" || report "memory" "$memory GB" "training and compiling take up to 3 GB: use a larger machine, or close programs"
 
 if [ -e build/env/.ready ]; then
   wrong=$(build/env/bin/python - <<'PYTHON'
