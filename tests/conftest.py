@@ -3,8 +3,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
+
+# a busy machine must not fail a test
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OSIE = REPOSITORY.parent / "shared" / "osie"

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from data import dataset, load
@@ -25,7 +25,6 @@ def test_fixation_map_marks_the_nearest_pixels_once(raw):
     assert {(x, y) for y, x in np.argwhere(marked)} == {(int(np.floor(x + 0.5)), int(np.floor(y + 0.5))) for x, y in kept}
 
 
-@settings(deadline=None)
 @given(st.integers(0, 59), st.integers(0, 79))
 def test_density_of_one_fixation_is_a_gaussian(row, column):
     density = dataset.density_map(np.array([[column, row]], np.float32), (60, 80), sigma=5)

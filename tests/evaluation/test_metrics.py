@@ -41,7 +41,6 @@ def plain_stepped(saliency, positives, negatives, step=0.1):
     return sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in zip(points, points[1:]))
 
 
-@settings(deadline=None)
 @given(scenes())
 def test_against_plain_definitions(scene):
     saliency, density, fixations, others = scene
@@ -58,7 +57,7 @@ def test_against_plain_definitions(scene):
         assert found == pytest.approx(plain_stepped(scaled, scaled[fixations], negatives), abs=1e-12)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(scenes())
 def test_many_splits_come_to_the_expected_value(scene):
     saliency, _, fixations, others = scene
