@@ -23,7 +23,9 @@ class Predictor:
         from shallow import network
         from shallow.backend import lasagne, tensor, theano
 
-        net = network.build(conv3_filters=arrays["conv3.b"].size if "conv3.b" in arrays else 128)
+        # 128 or, for iSUN, 64; a file without conv3 is refused by `assign`
+        filters = arrays["conv3.b"].size if "conv3.b" in arrays else network.CONV3_FILTERS["salicon"]
+        net = network.build(conv3_filters=filters)
         files.assign(network.named_parameters(net), arrays, weights)
         images = tensor.tensor4("images")
         self._forward = theano.function([images], lasagne.layers.get_output(net, images, deterministic=True))

@@ -1,7 +1,7 @@
 """Image -> 96x96 input, density -> 48x48 target, and back: the only place with these constants.
 
 1. the image is squashed to 96x96, whatever its aspect (section 3.1; the released predictor
-   crops images but not maps, which misaligns them: FACTS of the ledger in README.md);
+   crops images but not maps, which misaligns them: deviation 12 in README.md);
 2. colours stay RGB, channels first, divided by 255 to [0, 1] (section 3.2: maps likewise);
 3. the density is squashed to 48x48, in [0, 1] (sections 3.1, 3.2);
 4. a prediction is resized to the image and smoothed with a Gaussian, sigma 2.0 (section 3.1).

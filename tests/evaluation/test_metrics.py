@@ -82,7 +82,7 @@ def test_drawing_levels_is_drawing_pixels():
 
 
 def test_judd_is_mann_whitney_but_for_its_first_step():
-    """Tie-free, by METRICS: Mann-Whitney plus half a step over the negatives above the lowest fixation."""
+    """Without ties: Mann-Whitney plus half a step over the negatives above the lowest fixation."""
     rng = np.random.default_rng(0)
     saliency = rng.permutation(600).reshape(20, 30).astype(float)
     fixations = rng.random((20, 30)) < 0.05
