@@ -28,9 +28,10 @@ class Sample:
     shape : (int, int)
         Height and width in pixels.
     read_image : callable () -> uint8 (H, W, 3), RGB
-    read_fixations : callable () -> float (N, 2)
-        (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel.
-        Points outside the frame are dropped here, once for every data set.
+    read_fixations : callable () -> float (N, 2), or a pair of that and int (N,)
+        (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel; and whose fixation
+        each is, where the data set knows. Points outside the frame are dropped here, once for every
+        data set.
     sigma : float
         Standard deviation, in pixels, of the Gaussian that turns fixations into a density.
     """
@@ -51,11 +52,23 @@ class Sample:
                             f"{self.shape[1]}x{self.shape[0]}; unpack the archive again")
         return image
 
-    @cached_property
+    @property
     def fixations(self):
         """float32 (N, 2): (x, y) in pixels, 0-based, all inside the frame."""
+        return self._looks[0]
+
+    @property
+    def observers(self):
+        """int32 (N,): number of the person who made each fixation; None if the data set does not tell."""
+        return self._looks[1]
+
+    @cached_property
+    def _looks(self):
         try:
-            return inside(self._read_fixations(), self.shape)
+            found = self._read_fixations()
+            points, observers = found if isinstance(found, tuple) else (found, None)
+            kept = inside(points, self.shape)
+            return kept, None if observers is None else np.asarray(observers, np.int32)[in_frame(points, self.shape)]
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from error
 
@@ -81,14 +94,18 @@ class Dataset(Sequence):
         One a sample, in order.
     open_sample : callable (str) -> Sample
         Kept as `.open`: a fresh, unread sample by its name.
+    about : dict of str
+        For Table 2 and captions: "images" (where they are from), "capture" (of gaze), "observers",
+        "edition".
     """
 
-    def __init__(self, name, split, sigma, names, open_sample):
+    def __init__(self, name, split, sigma, names, open_sample, about):
         self.name = name
         self.split = split
         self.sigma = sigma
         self.names = list(names)
         self.open = open_sample
+        self.about = about
 
     def __len__(self):
         return len(self.names)
@@ -158,9 +175,13 @@ def inside(points, shape):
         raise UserError(f"fixations have shape {points.shape}, expected (N, 2) with (x, y) in each row")
     if not np.isfinite(points).all():
         raise UserError("some fixations are NaN or infinite; take those rows out of the fixation file")
-    edge = np.array([shape[1] - 1, shape[0] - 1], np.float32)
-    kept = ((points >= -0.5) & (points < edge + 0.5)).all(axis=1)
-    return points[kept].clip(0, edge)
+    return points[in_frame(points, shape)].clip(0, np.array([shape[1] - 1, shape[0] - 1], np.float32))
+
+
+def in_frame(points, shape):
+    """bool (N,): for which (x, y) the nearest pixel lies in an image of this shape; same points as `inside`."""
+    points = np.asarray(points, np.float32).reshape(-1, 2)
+    return ((points >= -0.5) & (points < np.array([shape[1], shape[0]], np.float32) - np.float32(0.5))).all(axis=1)
 
 
 def fixation_map(fixations, shape):

@@ -58,7 +58,9 @@ def load(split, root, gaze=None):
         read_fixations = (lambda: seen) if gaze == "eyes" else (lambda: _read_mouse(mouse))
         return Sample(name, SHAPE, lambda: read_image(image), read_fixations, SIGMA)
 
-    return Dataset("osie", split, SIGMA, sorted(chosen), open_sample)
+    about = {"images": "Photographs", "edition": f"{len(names)} images with eye and mouse data",
+             "capture": "Eyetracker" if gaze == "eyes" else "Mouse", "observers": "15" if gaze == "eyes" else "Crowd"}
+    return Dataset("osie", split, SIGMA, sorted(chosen), open_sample, about)
 
 
 def find_root(root):
@@ -75,7 +77,7 @@ def find_root(root):
 
 
 def _read_eyes(path):
-    """{name: float (N, 2)} with the fixations of all observers, (x, y), 0-based."""
+    """{name: (float (N, 2), int (N,))}: fixations of all observers, (x, y), 0-based, and whose they are."""
     cells = _read_mat(path, "fixations")
     eyes = {}
     try:
@@ -83,7 +85,8 @@ def _read_eyes(path):
             entry = cell[0, 0]
             points = [np.column_stack([observer[0, 0][axis].ravel().astype(np.float64) for axis in ("fix_x", "fix_y")])
                       for observer in entry["subjects"].ravel()]
-            eyes[Path(str(entry["img"][0])).stem] = np.concatenate(points) - 1  # MATLAB counts from 1
+            whose = np.repeat(np.arange(len(points)), [len(one) for one in points])
+            eyes[Path(str(entry["img"][0])).stem] = np.concatenate(points) - 1, whose  # MATLAB counts from 1
     except (IndexError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path}: its variable 'fixations' is not laid out as OSIE's "
                         f"(cell of struct with img and subjects); copy the file again") from error
@@ -91,11 +94,11 @@ def _read_eyes(path):
 
 
 def _read_mouse(path):
-    """float (N, 2): every mouse sample of every worker, (x, y), 0-based."""
+    """(float (N, 2), int (N,)): every mouse sample, (x, y), 0-based, and the number of its worker."""
     record = _read_mat(path, "fixations")
     try:
         coordinates = record[0, 0]["coord"].astype(np.float64)  # [row, col], from 1
-        return coordinates[:, ::-1] - 1
+        return coordinates[:, ::-1] - 1, record[0, 0]["subj"].astype(np.int32).ravel()
     except (IndexError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path}: not laid out as OSIE's mouse data (struct with coord); "
                         "copy the file again") from error

@@ -34,7 +34,9 @@ def load(split, root=None):
         key = (SEED, STREAM[split], int(name.removeprefix(prefix)))
         return Sample(name, SHAPE, lambda: draw(key), lambda: watch(key), SIGMA)
 
-    return Dataset("synthetic", split, SIGMA, names, open_sample)
+    about = {"images": "Drawn by data/synthetic.py", "edition": f"seed {SEED}", "capture": "Simulated",
+             "observers": str(OBSERVERS)}
+    return Dataset("synthetic", split, SIGMA, names, open_sample, about)
 
 
 def things(rng):
@@ -93,14 +95,15 @@ def watch(key):
 
     Returns
     -------
-    float (N, 2): (x, y) in pixels, 0-based; a few lie outside the frame, as in real recordings
+    (float (N, 2), int (N,))
+        (x, y) in pixels, 0-based, a few outside the frame as in real recordings; and each one's observer.
     """
     scene = things(np.random.default_rng(key))
     rng = np.random.default_rng((*key, 2))
     weights = np.array([thing["contrast"] * np.sqrt(thing["radius"]) for thing in scene])
     size = np.array([SHAPE[1], SHAPE[0]])
-    points = []
-    for _ in range(OBSERVERS):
+    points, observers = [], []
+    for observer in range(OBSERVERS):
         points.append(rng.normal(size / 2, 0.08 * size))
         for _ in range(rng.integers(*FIXATIONS_EACH) - 1):
             choice = rng.random()
@@ -111,7 +114,8 @@ def watch(key):
                 points.append(rng.normal(size / 2, CENTRE_SPREAD * size))
             else:
                 points.append(rng.uniform(0, size - 1))
-    return np.array(points)
+        observers += [observer] * (len(points) - len(observers))
+    return np.array(points), np.array(observers)
 
 
 def _background(rng):
