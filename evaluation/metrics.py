@@ -1,52 +1,308 @@
-"""The measures of Tables 3 to 6, as the MIT saliency benchmark defines them, in float64.
+"""The measures of Tables 3 to 6 and four more, as the MIT saliency benchmark defines them, in float64.
 
 All take 2-D arrays of one shape, rows first. `saliency` is the prediction, `density` the blurred
-ground truth, `fixations` a map of where people looked: every pixel above 0 counts once.
-NaN or infinity in a map, or maps of different shapes, raise ValueError.
+ground truth, `fixations` a map of where people looked: every pixel above 0 counts once. A
+prediction of another shape is first brought to that of the ground truth with MATLAB's bicubic
+`imresize`, as the benchmark does. NaN or infinity in a map raises ValueError.
+
+To score several measures on one image, wrap its arrays once:
+
+    saliency, density, people = Map(saliency), Map(density), Fixations(fixation_map)
+    cc(saliency, density), similarity(saliency, density), nss(saliency, people)
+
+and what they share (extremes, sums, positions) is worked out once an image, not once a measure.
+
+Source of the definitions: Bylinskii, Judd, Oliva, Torralba, Durand: What do different evaluation
+metrics tell us about saliency models? (PAMI 2019), and the benchmark's code as of 2016-10.
 """
+from functools import cached_property
+
 import numpy as np
 
-MEASURES = ("SIM", "CC", "AUC-shuffled", "AUC-Borji", "AUC-Judd")  # the columns of Table 3, in its order
+from evaluation.imresize import imresize
+
+TABLE_MEASURES = ("SIM", "CC", "AUC-shuffled", "AUC-Borji", "AUC-Judd")  # the columns of Table 3, in its order
+MEASURES = (*TABLE_MEASURES, "NSS", "KL", "IG", "EMD")
 SPLITS, STEP = 100, 0.1  # of the two AUCs with random negatives
 JITTER = 1e-7  # AUC-Judd's tie breaker
+EPS = 2.0 ** -52  # MATLAB's eps, in KL and IG
+EMD_SCALE = 1 / 32  # the benchmark shrinks maps before the transport
+BLOCK = 1 << 15  # pixels worked on at a time: what fits the processor's cache; results do not depend on it
+BUCKETS = 1 << 16  # of the histogram that AUC-Judd counts with; results do not depend on it
+
+
+class Map:
+    """A saliency or density map, checked, with what the measures need to know of it.
+
+    Parameters
+    ----------
+    values : (H, W), any real dtype
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    ValueError
+        Not 2-D, without a pixel, or with NaN or infinity in it.
+    """
+
+    def __init__(self, values, name="map"):
+        self.values = np.ascontiguousarray(values, np.float64)
+        if self.values.ndim != 2 or not self.values.size:
+            raise ValueError(f"the {name} must be 2-D with at least one pixel, not of shape {np.shape(values)}")
+        self.name, self.shape, self.size = name, self.values.shape, self.values.size
+        self.flat = self.values.reshape(-1)
+        self.total = float(self.flat.sum())
+        if not np.isfinite(self.total):  # one pass; any NaN or infinity shows in the sum
+            raise ValueError(f"NaN or infinity in the {name}; predict or load it again")
+        self.mean = self.total / self.size
+
+    def blocks(self):
+        """The pixels, a cacheful at a time."""
+        return (self.flat[start:start + BLOCK] for start in range(0, self.size, BLOCK))
+
+    @cached_property
+    def low(self):
+        """The lowest value."""
+        return float(self.flat.min())
+
+    @cached_property
+    def high(self):
+        """The highest value."""
+        return float(self.flat.max())
+
+    @cached_property
+    def constant(self):
+        """Whether all pixels are equal; a few of them nearly always tell that they are not."""
+        few = self.flat[::max(1, self.size // 64)]
+        return bool((few == few[0]).all()) and self.low == self.high
+
+    @cached_property
+    def total_above_low(self):
+        """Sum of the pixels after the minimum is subtracted: with it, n01 and / sum are one scaling."""
+        scratch = np.empty(BLOCK)
+        return float(sum(np.subtract(block, self.low, out=scratch[:block.size]).sum() for block in self.blocks()))
+
+    @cached_property
+    def sum_of_squares(self):
+        """Of the differences from the mean."""
+        scratch = np.empty(BLOCK)
+        centred = (np.subtract(block, self.mean, out=scratch[:block.size]) for block in self.blocks())
+        return float(sum(block @ block for block in centred))
+
+    def scaled(self, values):
+        """Some of this map's values on the scale on which its minimum is 0 and its maximum 1; 0 if constant."""
+        return np.zeros(values.shape) if self.constant else (values - self.low) / (self.high - self.low)
+
+
+class Fixations:
+    """Where people looked: the pixels of a map that are above 0.
+
+    Parameters
+    ----------
+    values : (H, W), bool or any real dtype
+
+    Raises
+    ------
+    ValueError
+        Not 2-D, without a pixel, or with NaN or infinity in it.
+    """
+
+    def __init__(self, values):
+        values = np.asarray(values)
+        if values.ndim != 2 or not values.size:
+            raise ValueError(f"a fixation map must be 2-D with at least one pixel, not of shape {values.shape}")
+        if values.dtype.kind == "f" and not np.isfinite(values.sum()):  # one pass; any NaN or infinity shows in it
+            raise ValueError("NaN or infinity in the fixation map; load it again")
+        self.shape, self.size = values.shape, values.size
+        self.where = np.flatnonzero(values if values.dtype == bool else values > 0)  # in the flattened map
+        self.count = self.where.size
 
 
 def similarity(saliency, density):
-    """Similarity: what two maps share, as histograms over the pixels.
+    """SIM: what two maps share, as histograms over the pixels.
 
     Each map is scaled to [0, 1], then to sum 1; the score is the sum of the pixelwise minima.
+
+    Parameters
+    ----------
+    saliency, density : (H, W) or Map
 
     Returns
     -------
     float in [0, 1]
         0 if a map is zero everywhere, NaN if one is constant but not zero.
     """
-    saliency, density = _maps(saliency, density)
-    if not (saliency.any() and density.any()):
+    saliency, density = _pair(saliency, density)
+    if any(one.constant and one.low == 0 for one in (saliency, density)):
         return 0.0
-    first, second = _unit_sum(saliency), _unit_sum(density)
-    return float("nan") if first is None or second is None else float(np.minimum(first, second).sum())
+    if saliency.constant or density.constant:
+        return float("nan")
+    first, second = np.empty(BLOCK), np.empty(BLOCK)
+    shared = 0.0
+    for ours, theirs in zip(saliency.blocks(), density.blocks()):
+        p = np.subtract(ours, saliency.low, out=first[:ours.size])
+        q = np.subtract(theirs, density.low, out=second[:theirs.size])
+        p *= 1 / saliency.total_above_low
+        q *= 1 / density.total_above_low
+        shared += np.minimum(p, q, out=p).sum()
+    return float(shared)
 
 
 def cc(saliency, density):
-    """Pearson's correlation of the two maps, in [-1, 1]; NaN if either is constant."""
-    saliency, density = _maps(saliency, density)
-    if saliency.min() == saliency.max() or density.min() == density.max():
+    """CC: Pearson's correlation of the two maps.
+
+    Parameters
+    ----------
+    saliency, density : (H, W) or Map
+
+    Returns
+    -------
+    float in [-1, 1]; NaN if either map is constant
+    """
+    saliency, density = _pair(saliency, density)
+    if saliency.constant or density.constant:
         return float("nan")
-    first, second = saliency.ravel() - saliency.mean(), density.ravel() - density.mean()
-    return float(first @ second / np.sqrt((first @ first) * (second @ second)))
+    first, second = np.empty(BLOCK), np.empty(BLOCK)
+    product = sum(np.subtract(ours, saliency.mean, out=first[:ours.size])
+                  @ np.subtract(theirs, density.mean, out=second[:theirs.size])
+                  for ours, theirs in zip(saliency.blocks(), density.blocks()))
+    return float(product / np.sqrt(saliency.sum_of_squares) / np.sqrt(density.sum_of_squares))
+
+
+def nss(saliency, fixations, ddof=1):
+    """NSS: mean over the fixated pixels of the map in standard deviations above its mean.
+
+    Parameters
+    ----------
+    saliency : (H, W) or Map
+    fixations : (H, W), fixated where > 0, or Fixations
+    ddof : int
+        1: the benchmark's standard deviation (MATLAB's); 0: NumPy's.
+
+    Returns
+    -------
+    float; 0 is chance; NaN without fixations or for a constant map
+    """
+    saliency, fixations = _on(saliency, fixations)
+    if not fixations.count or saliency.constant:
+        return float("nan")
+    deviation = np.sqrt(saliency.sum_of_squares / (saliency.size - ddof))
+    return float((saliency.flat[fixations.where] - saliency.mean).mean() / deviation)
+
+
+def kl_divergence(saliency, density):
+    """KL: information lost when the prediction p stands in for the people's q, in nats.
+
+    Each map is divided by its sum, no minimum subtracted; sum of q ln(eps + q / (p + eps)).
+
+    Parameters
+    ----------
+    saliency, density : (H, W) or Map, without negative values
+        What little of a resized prediction falls below 0, where the cubic weights undershoot, counts as 0.
+
+    Returns
+    -------
+    float >= 0 (but for eps): lower is better
+        A map that is zero everywhere stays zero, as in the benchmark: about 36 minus the density's
+        entropy for such a prediction, 0 for such a density.
+
+    Raises
+    ------
+    ValueError
+        A map has negative values: it is no distribution, and the benchmark's code turns complex.
+    """
+    given = saliency if isinstance(saliency, Map) else Map(saliency, "prediction")
+    saliency, density = _pair(given, density)
+    for one in (given, density):
+        if one.low < 0:
+            raise ValueError(f"negative values in the {one.name}, down to {one.low:.3g}: KL divergence is of "
+                             "distributions; shift or clip the map to 0 and above first")
+    if saliency is not given:
+        saliency = Map(np.maximum(saliency.values, 0), given.name)
+    if not density.total:
+        return 0.0
+    # with q = theirs / total: q / (p + eps) = theirs / (ours * scale + eps * total)
+    scale = density.total / (saliency.total or 1.0)
+    scratch, lost = np.empty(BLOCK), 0.0
+    for ours, theirs in zip(saliency.blocks(), density.blocks()):
+        ratio = np.multiply(ours, scale, out=scratch[:ours.size])
+        ratio += EPS * density.total
+        np.divide(theirs, ratio, out=ratio)
+        ratio += EPS
+        lost += theirs @ np.log(ratio, out=ratio)
+    return float(lost / density.total)
+
+
+def information_gain(saliency, fixations, baseline):
+    """IG: how many bits better than the baseline the map foresees a fixation, on average.
+
+    Both maps are scaled to [0, 1], then to sum 1; mean over the fixated pixels of
+    log2(eps + p) - log2(eps + baseline).
+
+    Parameters
+    ----------
+    saliency : (H, W) or Map
+    fixations : (H, W), fixated where > 0, or Fixations
+    baseline : (H, W) or Map
+        Such as the centre prior; resized like a prediction.
+
+    Returns
+    -------
+    float, bits a fixation; NaN without fixations or if either map is constant
+    """
+    saliency, fixations = _on(saliency, fixations)
+    baseline, _ = _on(baseline, fixations, "baseline")
+    if not fixations.count or saliency.constant or baseline.constant:
+        return float("nan")
+    bits = [np.log2(EPS + (one.flat[fixations.where] - one.low) / one.total_above_low).mean()
+            for one in (saliency, baseline)]
+    return float(bits[0] - bits[1])
+
+
+def emd(saliency, density):
+    """EMD: the least work that turns one map into the other, mass times distance.
+
+    Both maps are shrunk by 1/32 with `imresize` and divided by their sums; the distance between two bins
+    is Euclidean, in bins. The transport is exact: network simplex of the POT library.
+
+    Parameters
+    ----------
+    saliency, density : (H, W) or Map
+
+    Returns
+    -------
+    float >= 0, in bins (32 pixels); NaN if a shrunken map sums to 0
+        Cubic weights can leave a bin slightly negative; what counts is the difference of the maps, for
+        which the cost of transport is defined all the same.
+    """
+    import ot
+
+    saliency, density = _pair(saliency, density)
+    p, q = imresize(saliency.values, EMD_SCALE), imresize(density.values, EMD_SCALE)
+    if not (p.sum() and q.sum()):
+        return float("nan")
+    # distance is a metric, so mass that both have in a bin stays there at no cost
+    surplus = p / p.sum() - q / q.sum()
+    sources, sinks = np.argwhere(surplus > 0), np.argwhere(surplus < 0)
+    supply, demand = surplus[surplus > 0], -surplus[surplus < 0]
+    if not (supply.size and demand.size):
+        return 0.0
+    distance = np.sqrt(((sources[:, None, :] - sinks[None, :, :]) ** 2).sum(axis=2).astype(np.float64))
+    moved = supply.sum()
+    return float(ot.emd2(supply / moved, demand / demand.sum(), distance, numItermax=10_000_000) * moved)
 
 
 def auc_judd(saliency, fixations, jitter=True, rng=None):
-    """Area under the ROC curve with the values at the fixations as thresholds.
+    """AUC-Judd: area under the ROC curve with the values at the fixations as thresholds.
 
     At the i-th highest of N fixated values, the true positive rate is i / N and the false positive
     rate the share of the other pixels at or above it, (count - i) / (pixels - N).
 
     Parameters
     ----------
-    saliency : (H, W)
-    fixations : (H, W), fixated where > 0
+    saliency : (H, W) or Map
+    fixations : (H, W), fixated where > 0, or Fixations
     jitter : bool
         Add uniform noise below 1e-7, so that ties do not count against the map.
     rng : numpy.random.Generator, int or None
@@ -56,28 +312,33 @@ def auc_judd(saliency, fixations, jitter=True, rng=None):
     -------
     float in [0, 1]; NaN without fixations, with every pixel fixated, or for a constant map without jitter
     """
-    saliency, fixated = _maps(saliency, fixations, binary=True)
-    count = np.count_nonzero(fixated)
-    if count in (0, saliency.size) or (not jitter and saliency.min() == saliency.max()):
+    saliency, fixations = _on(saliency, fixations)
+    count = fixations.count
+    if count in (0, saliency.size):
         return float("nan")
     if jitter:
-        saliency = saliency + _generator(rng).random(saliency.shape) * JITTER
-    saliency = _unit_range(saliency)
-    thresholds = np.sort(saliency[fixated])
-    # how many thresholds each pixel reaches; so how many pixels reach each threshold, without sorting pixels
-    reached = np.bincount(np.searchsorted(thresholds, saliency.ravel(), side="right"), minlength=count + 1)
-    at_or_above = np.cumsum(reached[::-1])[:-1]  # from the highest threshold down
+        noise = _generator(rng).random(saliency.size)
+        noise *= JITTER
+        noise += saliency.flat
+        values, low, high = noise, noise.min(), noise.max()
+    else:
+        values, low, high = saliency.flat.copy(), saliency.low, saliency.high
+    if low == high:  # without jitter, or so far from 0 that the noise is lost in rounding
+        return float("nan")
+    values -= low
+    values /= high - low
+    thresholds = np.sort(values[fixations.where])[::-1]
     order = np.arange(1, count + 1)
-    return _area(order / count, (at_or_above - order) / (saliency.size - count))
+    return _area(order / count, (_at_or_above(values, thresholds) - order) / (saliency.size - count))
 
 
 def auc_borji(saliency, fixations, splits=SPLITS, step=STEP, rng=None):
-    """Area under the ROC curve against pixels drawn at random, with replacement, from the whole image.
+    """AUC-Borji: area under the ROC curve against pixels drawn at random, with replacement, from the whole image.
 
     Parameters
     ----------
-    saliency : (H, W)
-    fixations : (H, W), fixated where > 0
+    saliency : (H, W) or Map
+    fixations : (H, W), fixated where > 0, or Fixations
     splits : int or None
         How many draws, of as many pixels as there are fixations, to average. None: the value
         expected over infinitely many, in closed form.
@@ -90,28 +351,35 @@ def auc_borji(saliency, fixations, splits=SPLITS, step=STEP, rng=None):
     -------
     float in [0, 1]; NaN with fewer than two fixations or with every pixel fixated, 0.5 for a constant map
     """
-    saliency, fixated = _maps(saliency, fixations, binary=True)
-    count = np.count_nonzero(fixated)
-    if count <= 1 or count == saliency.size:
+    saliency, fixations = _on(saliency, fixations)
+    if fixations.count <= 1 or fixations.count == saliency.size:
         return float("nan")
-    levels, thresholds = _levels(saliency, step)
-    negatives = np.bincount(levels.ravel(), minlength=thresholds)
-    if splits is not None:
-        # only each drawn pixel's level matters, and how many of each are drawn is multinomial
-        negatives = _generator(rng).multinomial(count, negatives / negatives.sum(), size=splits)
-    return _stepped_area(np.bincount(levels[fixated], minlength=thresholds), negatives)
+    thresholds = _thresholds(step)
+    positives = _levels(saliency, thresholds, fixations.where)
+    # The area is linear in the false positive rate, so the mean over the splits is the area of all
+    # their draws together, and for that only how many fall on each level matters.
+    draws = None if splits is None else splits * fixations.count
+    if draws is not None and draws < saliency.size // 8:  # cheaper than looking at every pixel
+        negatives = _levels(saliency, thresholds, _generator(rng).integers(saliency.size, size=draws))
+    else:
+        negatives = _levels(saliency, thresholds)
+        if draws is not None:
+            negatives = _generator(rng).multinomial(draws, negatives / negatives.sum())
+    return _stepped_area(positives, negatives)
 
 
 def auc_shuffled(saliency, fixations, other_fixations, splits=SPLITS, step=STEP, rng=None):
-    """Area under the ROC curve against where people looked in other images: takes the centre bias out.
+    """Shuffled AUC: area under the ROC curve against where people looked in other images.
+
+    This takes the centre bias out: a map that only says "centre" scores 0.5.
 
     Parameters
     ----------
-    saliency : (H, W)
-    fixations : (H, W), fixated where > 0
-    other_fixations : (H, W), fixated where > 0
+    saliency : (H, W) or Map
+    fixations : (H, W), fixated where > 0, or Fixations
+    other_fixations : (H, W), fixated where > 0, or Fixations
         Fixations of other images. A split draws as many of them, without replacement, as there
-        are fixations, or all if there are fewer.
+        are fixations, or all if there are fewer. The image's own fixations are not removed.
     splits, step, rng
         As for `auc_borji`.
 
@@ -119,72 +387,92 @@ def auc_shuffled(saliency, fixations, other_fixations, splits=SPLITS, step=STEP,
     -------
     float in [0, 1]; NaN with fewer than two fixations, every pixel fixated or no other fixations; 0.5 for a
     constant map
+
+    Raises
+    ------
+    ValueError
+        As for every measure; also if `other_fixations` has another shape than `fixations`.
     """
-    saliency, fixated = _maps(saliency, fixations, binary=True)
-    _, others = _maps(saliency, other_fixations, binary=True)
-    count, available = np.count_nonzero(fixated), np.count_nonzero(others)
-    if count <= 1 or count == saliency.size or not available:
+    saliency, fixations = _on(saliency, fixations)
+    others = other_fixations if isinstance(other_fixations, Fixations) else Fixations(other_fixations)
+    if others.shape != fixations.shape:
+        raise ValueError(f"other_fixations is of shape {others.shape}, fixations of {fixations.shape}; "
+                         "scale the other images' fixations to this image first")
+    if fixations.count <= 1 or fixations.count == saliency.size or not others.count:
         return float("nan")
-    levels, thresholds = _levels(saliency, step)
-    negatives = np.bincount(levels[others], minlength=thresholds)
+    thresholds = _thresholds(step)
+    negatives = _levels(saliency, thresholds, others.where)
     if splits is not None:
-        # likewise, but drawing without replacement is multivariate hypergeometric
-        negatives = _generator(rng).multivariate_hypergeometric(negatives, min(count, available), size=splits,
-                                                                method="marginals")
-    return _stepped_area(np.bincount(levels[fixated], minlength=thresholds), negatives)
+        # which pixels are drawn shows only in how many of each level are: multivariate hypergeometric
+        negatives = _generator(rng).multivariate_hypergeometric(
+            negatives, min(fixations.count, others.count), size=splits, method="marginals").sum(axis=0)
+    return _stepped_area(_levels(saliency, thresholds, fixations.where), negatives)
 
 
-def _maps(saliency, other, binary=False):
-    """Both as arrays, checked; `other` as bool if it is a fixation map."""
-    saliency, other = np.asarray(saliency, np.float64), np.asarray(other)
-    if saliency.ndim != 2 or saliency.shape != other.shape or not saliency.size:
-        raise ValueError(f"maps must be 2-D and of one shape, not {saliency.shape} and {other.shape}; "
-                         "resize the prediction to its image first")
-    for name, values in (("prediction", saliency), ("ground truth", other)):
-        if not np.isfinite(values).all():
-            raise ValueError(f"NaN or infinity in the {name}; predict or load it again")
-    return saliency, other > 0 if binary else other.astype(np.float64)
+def _pair(saliency, density):
+    """Both as Maps, the prediction resized to the ground truth if need be."""
+    density = density if isinstance(density, Map) else Map(density, "ground truth")
+    return _resized(saliency, density.shape, "prediction"), density
+
+
+def _on(saliency, fixations, name="prediction"):
+    """A Map and Fixations of one shape, the map resized if need be."""
+    fixations = fixations if isinstance(fixations, Fixations) else Fixations(fixations)
+    return _resized(saliency, fixations.shape, name), fixations
+
+
+def _resized(saliency, shape, name):
+    saliency = saliency if isinstance(saliency, Map) else Map(saliency, name)
+    return saliency if saliency.shape == shape else Map(imresize(saliency.values, shape), name)
 
 
 def _generator(rng):
     return np.random.default_rng(0 if rng is None else rng)
 
 
-def _unit_range(values):
-    """(values - min) / (max - min); a constant map becomes zero."""
-    low, high = values.min(), values.max()
-    return (values - low) / (high - low) if high > low else np.zeros_like(values)
+def _at_or_above(values, thresholds):
+    """How many of the values in [0, 1] are at or above each threshold.
 
-
-def _unit_sum(values):
-    """Scaled to [0, 1], then to sum 1; None for a constant map."""
-    if values.min() == values.max():
-        return None
-    scaled = _unit_range(values)
-    return scaled / scaled.sum()
-
-
-def _levels(saliency, step):
-    """The highest threshold 0, step, 2 step, ... that each pixel reaches, and the number of thresholds.
-
-    A reference implementation stops at the highest value drawn; thresholds beyond it add the
-    point (0, 0) once more, so all images can have the same ones.
+    A histogram settles it for all values but those that share a bucket with a threshold; only these
+    are sorted. The thresholds are some of the values themselves.
     """
-    thresholds = np.arange(int(1 / step + 1e-9) + 1) * step
-    return np.searchsorted(thresholds, _unit_range(saliency), side="right") - 1, len(thresholds)
+    bucket = np.empty(values.size, np.int64)
+    np.multiply(values, BUCKETS, out=bucket, casting="unsafe")
+    hit = np.zeros(BUCKETS + 1, bool)
+    at = (thresholds * BUCKETS).astype(np.int64)
+    hit[at] = True
+    clear = np.bincount(bucket, minlength=BUCKETS + 1)
+    clear[hit] = 0
+    above = np.cumsum(clear[::-1])[::-1]
+    close = np.sort(values[hit[bucket]])
+    return above[at] + close.size - np.searchsorted(close, thresholds, side="left")
+
+
+def _thresholds(step):
+    """0, step, 2 step, ... up to 1.
+
+    The benchmark stops at the highest value drawn; thresholds beyond it add the point (0, 0) once more.
+    """
+    if not 0 < step <= 1:
+        raise ValueError(f"the step between thresholds must be above 0 and at most 1, not {step}")
+    return np.arange(int(1 / step + 1e-9) + 1) * step
+
+
+def _levels(saliency, thresholds, where=None):
+    """How many pixels (of those at `where`, or all) have each of the thresholds as the highest they reach."""
+    at_or_above = np.zeros(thresholds.size + 1, np.int64)
+    for values in saliency.blocks() if where is None else [saliency.flat[where]]:
+        scaled = saliency.scaled(values)
+        at_or_above[:-1] += [np.count_nonzero(scaled >= threshold) for threshold in thresholds]
+    return at_or_above[:-1] - at_or_above[1:]
 
 
 def _stepped_area(positives, negatives):
-    """Mean area for counts per level: positives (levels,), negatives (levels,) or (splits, levels)."""
-    rates = [np.cumsum(counts[..., ::-1], axis=-1) / counts.sum(axis=-1, keepdims=True)
-             for counts in (positives, np.atleast_2d(negatives))]
-    return _area(rates[0], rates[1])
+    """Area for counts per level."""
+    rates = [np.cumsum(counts[::-1]) / counts.sum() for counts in (positives, negatives)]
+    return _area(*rates)
 
 
 def _area(true_rate, false_rate):
-    """Trapezoids under the points, (0, 0) and (1, 1) added, averaged over leading axes."""
-    ends = [(0, 0)] * (np.ndim(false_rate) - 1) + [(1, 1)]
-    false_rate = np.pad(np.asarray(false_rate, float), ends, constant_values=(0, 0))
-    false_rate[..., -1] = 1
-    true_rate = np.concatenate([[0.0], true_rate, [1.0]])
-    return float(np.trapz(true_rate, false_rate, axis=-1).mean())
+    """Trapezoids under the points, (0, 0) and (1, 1) added."""
+    return float(np.trapz(np.concatenate([[0], true_rate, [1]]), np.concatenate([[0], false_rate, [1]])))

@@ -1,10 +1,14 @@
 """Each measure against a plain restatement of its definition, on random maps with ties."""
 import numpy as np
 import pytest
+import scipy.optimize
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evaluation import metrics
+from evaluation.imresize import imresize
+
+EPS = np.finfo(float).eps
 
 
 @st.composite
@@ -41,20 +45,136 @@ def plain_stepped(saliency, positives, negatives, step=0.1):
     return sum((x1 - x0) * (y0 + y1) / 2 for (x0, y0), (x1, y1) in zip(points, points[1:]))
 
 
+def plain_kl(saliency, density):
+    p, q = saliency / saliency.sum(), density / density.sum()
+    return sum(b * np.log(EPS + b / (a + EPS)) for a, b in zip(p.ravel(), q.ravel()))
+
+
+def plain_gain(saliency, fixations, baseline):
+    p, b = (n01(values) / n01(values).sum() for values in (saliency, baseline))
+    return np.mean([np.log2(EPS + p[place]) - np.log2(EPS + b[place]) for place in zip(*np.nonzero(fixations))])
+
+
+def usable(saliency, fixations, others):
+    return saliency.min() < saliency.max() and 1 < fixations.sum() < fixations.size and others.any()
+
+
 @given(scenes())
 def test_against_plain_definitions(scene):
     saliency, density, fixations, others = scene
-    if saliency.min() == saliency.max() or not 1 < fixations.sum() < fixations.size or not others.any():
+    if not usable(saliency, fixations, others):
         return
     first, second = n01(saliency), n01(density)
     assert metrics.similarity(saliency, density) == pytest.approx(
         np.minimum(first / first.sum(), second / second.sum()).sum(), abs=1e-10)
     assert metrics.cc(saliency, density) == pytest.approx(np.corrcoef(saliency.ravel(), density.ravel())[0, 1], abs=1e-10)
+    assert metrics.kl_divergence(saliency, density) == pytest.approx(plain_kl(saliency, density), abs=1e-10)
+    z = (saliency - saliency.mean()) / saliency.std(ddof=1)
+    assert metrics.nss(saliency, fixations) == pytest.approx(z[fixations].mean(), abs=1e-9)
+    assert metrics.information_gain(saliency, fixations, density) == pytest.approx(
+        plain_gain(saliency, fixations, density), abs=1e-9)
     assert metrics.auc_judd(saliency, fixations, jitter=False) == pytest.approx(plain_judd(saliency, fixations), abs=1e-12)
-    scaled = n01(saliency)
-    for negatives, found in ((scaled.ravel(), metrics.auc_borji(saliency, fixations, splits=None)),
-                             (scaled[others], metrics.auc_shuffled(saliency, fixations, others, splits=None))):
-        assert found == pytest.approx(plain_stepped(scaled, scaled[fixations], negatives), abs=1e-12)
+    for step in (0.1, 0.05, 1 / 3):
+        for negatives, found in ((first.ravel(), metrics.auc_borji(saliency, fixations, None, step)),
+                                 (first[others], metrics.auc_shuffled(saliency, fixations, others, None, step))):
+            assert found == pytest.approx(plain_stepped(first, first[fixations], negatives, step), abs=1e-12)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([3, 50, 100_000]), st.floats(0.3, 8))
+def test_judd_counts_like_a_sort_on_maps_of_many_blocks(seed, levels, skew):
+    """Larger than a block, with ties and with most values in few buckets."""
+    rng = np.random.default_rng(seed)
+    saliency = (rng.integers(0, levels, (210, 190)) / levels) ** skew
+    fixations = rng.random(saliency.shape) < rng.choice([0.0005, 0.1])
+    fixations[0, 0] = True
+    values, thresholds = np.sort(n01(saliency).ravel()), np.sort(n01(saliency)[fixations])[::-1]
+    order = np.arange(1, len(thresholds) + 1)
+    false = (saliency.size - np.searchsorted(values, thresholds) - order) / (saliency.size - len(order))
+    expected = np.trapz([0, *(order / len(order)), 1], [0, *false, 1])
+    assert metrics.auc_judd(saliency, fixations, jitter=False) == pytest.approx(expected, abs=1e-12)
+
+
+@settings(max_examples=15)
+@given(scenes(), st.integers(1, 40))
+def test_cutting_the_map_into_blocks_changes_nothing(scene, block):
+    saliency, density, fixations, others = scene
+    if not usable(saliency, fixations, others):
+        return
+
+    def all_measures():
+        return [metrics.similarity(saliency, density), metrics.cc(saliency, density), metrics.nss(saliency, fixations),
+                metrics.kl_divergence(saliency, density), metrics.auc_borji(saliency, fixations, splits=None)]
+    whole = all_measures()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(metrics, "BLOCK", block)
+        assert all_measures() == pytest.approx(whole, abs=1e-12)
+
+
+@settings(max_examples=15)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([(60, 90), (128, 97), (33, 160)]))
+def test_emd_is_the_least_cost_of_transport(seed, shape):
+    """Against the textbook linear program over all pairs of bins."""
+    rng = np.random.default_rng(seed)
+    saliency, density = 1 + rng.random(shape), 1 + rng.random(shape) * (np.indices(shape).sum(0) % 64 > 20)
+    p, q = (imresize(values, 1 / 32) for values in (saliency, density))
+    p, q = p / p.sum(), q / q.sum()
+    bins = np.argwhere(np.ones(p.shape))
+    cost = np.linalg.norm(bins[:, None] - bins[None], axis=2).ravel()
+    n = len(bins)
+    marginals = np.vstack([np.kron(np.eye(n), np.ones(n)), np.kron(np.ones(n), np.eye(n))])
+    program = scipy.optimize.linprog(cost, A_eq=marginals, b_eq=np.concatenate([p.ravel(), q.ravel()]), method="highs")
+    assert metrics.emd(saliency, density) == pytest.approx(program.fun, abs=1e-6)
+
+
+def test_emd_of_moved_mass_is_the_distance_it_moved():
+    left, right = np.full((320, 640), 1e-12), np.full((320, 640), 1e-12)
+    left[96:128, 64:96], right[96:128, 384:416] = 1, 1  # ten bins apart
+    assert metrics.emd(left, right) == pytest.approx(10, abs=0.1)  # cubic weights overshoot a little
+    assert metrics.emd(left, left) == 0 and metrics.emd(left, 3 * left) == pytest.approx(0, abs=1e-12)
+
+
+def test_a_map_of_another_size_is_resized_as_matlab_does():
+    rng = np.random.default_rng(0)
+    small, density, fixations = rng.random((30, 40)), rng.random((50, 70)), rng.random((50, 70)) < 0.1
+    large = imresize(small, (50, 70))
+    for measure, truth in ((metrics.similarity, density), (metrics.cc, density), (metrics.nss, fixations),
+                           (metrics.auc_judd, fixations), (metrics.auc_borji, fixations)):
+        assert measure(small, truth) == measure(large, truth)
+    assert metrics.information_gain(small, fixations, small) == 0
+    with pytest.raises(ValueError, match="scale the other images' fixations"):
+        metrics.auc_shuffled(small, fixations, np.ones((30, 40)))
+
+
+def test_wrapping_once_gives_the_same_scores():
+    rng = np.random.default_rng(0)
+    arrays = rng.random((50, 70)), rng.random((50, 70)), rng.random((50, 70)) < 0.05, rng.random((50, 70)) < 0.2
+    wrapped = *map(metrics.Map, arrays[:2]), *map(metrics.Fixations, arrays[2:])
+    for saliency, density, people, others in (arrays, wrapped, arrays):
+        scores = [metrics.similarity(saliency, density), metrics.cc(saliency, density), metrics.nss(saliency, people),
+                  metrics.kl_divergence(saliency, density), metrics.emd(saliency, density),
+                  metrics.information_gain(saliency, people, density), metrics.auc_judd(saliency, people),
+                  metrics.auc_borji(saliency, people), metrics.auc_shuffled(saliency, people, others)]
+        if saliency is arrays[0]:
+            expected = scores
+        assert scores == expected
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool, np.int64])
+def test_any_dtype_is_scored_as_its_values(dtype):
+    """8-bit maps are not divided as integers, float32 values are not rounded again."""
+    rng = np.random.default_rng(0)
+    saliency = rng.integers(0, 2 if dtype is bool else 256, (40, 50)).astype(dtype)
+    fixations = rng.random((40, 50)) < 0.05
+    for measure in (metrics.auc_borji, metrics.auc_judd, metrics.nss):
+        assert measure(saliency, fixations) == measure(saliency.astype(np.float64), fixations.astype(np.uint8) * 255)
+
+
+def test_153_of_255_lies_below_the_seventh_threshold():
+    """In float64, 153/255 < 6 * 0.1; in float32 it would not be."""
+    saliency, fixations = np.array([[0, 153, 255, 153, 0, 9]]), np.array([[0, 1, 1, 0, 0, 0]])
+    assert metrics.auc_borji(saliency, fixations, splits=None) == pytest.approx(
+        plain_stepped(None, np.array([153 / 255, 1]), saliency.ravel() / 255), abs=1e-12)
 
 
 @settings(max_examples=30)
@@ -104,7 +224,8 @@ def test_perfect_and_useless_maps():
 def test_seeds():
     rng = np.random.default_rng(0)
     saliency, fixations = rng.integers(0, 9, (20, 30)) / 8, rng.random((20, 30)) < 0.1
-    for measure in (metrics.auc_judd, metrics.auc_borji):
+    others = rng.random((20, 30)) < 0.5
+    for measure in (metrics.auc_judd, metrics.auc_borji, lambda *a, **k: metrics.auc_shuffled(*a, others, **k)):
         assert measure(saliency, fixations, rng=1) == measure(saliency, fixations, rng=1)
         assert measure(saliency, fixations, rng=1) != measure(saliency, fixations, rng=2)
 
@@ -112,17 +233,82 @@ def test_seeds():
 def test_degenerate_input():
     ramp = np.arange(12.0).reshape(3, 4)
     flat, zero, none, one = np.ones((3, 4)), np.zeros((3, 4)), np.zeros((3, 4), bool), ramp == 5
-    assert metrics.similarity(zero, ramp) == 0 and np.isnan(metrics.similarity(flat, ramp))
-    assert np.isnan(metrics.cc(flat, ramp)) and np.isnan(metrics.cc(ramp, zero))
+    assert metrics.similarity(zero, ramp) == 0 == metrics.similarity(flat, zero)
+    for measure in (metrics.similarity, metrics.cc):
+        assert np.isnan(measure(flat, ramp)) and np.isnan(measure(ramp, flat))
+    assert np.isnan(metrics.cc(zero, ramp)) and np.isnan(metrics.cc(ramp, zero))
     for fixations in (none, ~none):
         assert np.isnan(metrics.auc_judd(ramp, fixations)) and np.isnan(metrics.auc_borji(ramp, fixations))
-    assert np.isnan(metrics.auc_borji(ramp, one)) and not np.isnan(metrics.auc_judd(ramp, one))
+        assert np.isnan(metrics.auc_shuffled(ramp, fixations, one))
+    assert np.isnan(metrics.auc_borji(ramp, one)) and np.isnan(metrics.auc_shuffled(ramp, one, ~one))
     assert np.isnan(metrics.auc_shuffled(ramp, ramp > 8, none))
+    assert metrics.auc_judd(ramp, one) > 0
+    assert np.isnan(metrics.nss(ramp, none)) and np.isnan(metrics.nss(flat, one))
+    assert metrics.nss(ramp, ~none) == pytest.approx(0, abs=1e-12)
+    assert np.isnan(metrics.information_gain(ramp, none, ramp)) and np.isnan(metrics.information_gain(ramp, one, flat))
+    assert np.isnan(metrics.information_gain(zero, one, ramp))
+    # a constant map says nothing: half, whichever way it is measured
+    for splits in (None, 10):
+        assert metrics.auc_borji(flat, ramp > 5, splits) == metrics.auc_shuffled(zero, ramp > 5, ramp < 3, splits) == 0.5
+    assert np.isnan(metrics.auc_judd(flat, one, jitter=False)) and 0 <= metrics.auc_judd(flat, ramp > 5) <= 1
+    assert np.isnan(metrics.auc_judd(1e12 * flat, one))
+    assert np.isnan(metrics.emd(zero, ramp)) and metrics.emd(flat, 7 * flat) == pytest.approx(0, abs=1e-12)
+    # as in the benchmark, where an all-zero map is left as it is
+    q = ramp / ramp.sum()
+    assert metrics.kl_divergence(zero, ramp) == pytest.approx((q * np.log(EPS + q / EPS)).sum(), abs=1e-10)
+    assert metrics.kl_divergence(ramp, zero) == 0 and metrics.kl_divergence(ramp, ramp) == pytest.approx(0, abs=1e-10)
 
 
-@pytest.mark.parametrize("measure", [metrics.similarity, metrics.cc, metrics.auc_judd, metrics.auc_borji])
-def test_bad_maps_are_refused(measure):
-    with pytest.raises(ValueError, match="one shape"):
-        measure(np.zeros((3, 4)), np.zeros((4, 3)))
-    with pytest.raises(ValueError, match="NaN or infinity in the prediction"):
-        measure(np.full((3, 4), np.nan), np.ones((3, 4)))
+@pytest.mark.parametrize("measure, truth", [
+    (metrics.similarity, np.ones), (metrics.cc, np.ones), (metrics.kl_divergence, np.ones), (metrics.emd, np.ones),
+    (metrics.nss, np.eye), (metrics.auc_judd, np.eye), (metrics.auc_borji, np.eye),
+    (lambda a, b: metrics.auc_shuffled(a, b, b), np.eye), (lambda a, b: metrics.information_gain(a, b, np.ones(b.shape)), np.eye)])
+def test_bad_maps_are_refused(measure, truth):
+    good = np.random.default_rng(0).random((4, 4))
+    truth = truth(4) if truth is np.eye else truth((4, 4))
+    for bad in (np.nan, np.inf, -np.inf):
+        broken = good.copy()
+        broken[2, 1] = bad
+        with pytest.raises(ValueError, match="NaN or infinity in the prediction"):
+            measure(broken, truth)
+        broken_truth = truth.astype(float)
+        broken_truth[2, 1] = bad
+        with pytest.raises(ValueError, match="NaN or infinity in the (ground truth|fixation map)"):
+            measure(good, broken_truth)
+    for shape in ((4,), (4, 4, 3), (0, 4)):
+        with pytest.raises(ValueError, match="2-D"):
+            measure(np.zeros(shape), truth)
+
+
+def test_kl_refuses_negative_maps():
+    ramp = np.arange(12.0).reshape(3, 4)
+    with pytest.raises(ValueError, match="negative values in the prediction, down to -1"):
+        metrics.kl_divergence(ramp - 1, ramp)
+    with pytest.raises(ValueError, match="negative values in the ground truth"):
+        metrics.kl_divergence(ramp, ramp - 1)
+
+
+def test_kl_of_a_resized_map_does_not_mind_the_undershoot():
+    spike = np.zeros((20, 20))
+    spike[10, 10] = 1
+    assert imresize(spike, (40, 40)).min() < 0
+    resized = imresize(spike, (40, 40)).clip(0)
+    density = np.random.default_rng(0).random((40, 40))
+    assert metrics.kl_divergence(spike, density) == pytest.approx(metrics.kl_divergence(resized, density), abs=1e-10)
+    with pytest.raises(ValueError, match="negative values in the prediction"):
+        metrics.kl_divergence(spike - 0.1, density)
+
+
+@pytest.mark.parametrize("step", [0, -0.1, 1.5])
+def test_a_step_must_be_a_step(step):
+    with pytest.raises(ValueError, match="step"):
+        metrics.auc_borji(np.eye(4), np.eye(4), step=step)
+
+
+@settings(max_examples=40)
+@given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from([0, 0.01, 0.5, 1]))
+def test_fixated_pixels_are_found_wherever_they_lie(seed, shape, share):
+    marked = np.random.default_rng(seed).random(shape) < share
+    for values in (marked, marked * 3.0, np.asfortranarray(marked), np.repeat(marked, 2, axis=1)[:, ::2]):
+        assert metrics.Fixations(values).where.tolist() == np.flatnonzero(marked).tolist()
+    assert metrics.Fixations(marked).count == marked.sum()

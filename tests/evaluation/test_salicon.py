@@ -1,0 +1,57 @@
+"""The SALICON convention against a restatement over lists of points, and beside the benchmark's."""
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from evaluation import metrics, salicon
+
+
+def n01(values):
+    return (values - values.min()) / (values.max() - values.min())
+
+
+def plain(positives, negatives):
+    """ROC area of two lists of values at 0, 0.01, ... below the highest of them."""
+    thresholds = np.arange(0, max(max(positives), max(negatives)), 0.01)[::-1]
+    true = [0, *((positives >= t).mean() for t in thresholds), 1]
+    false = [0, *((negatives >= t).mean() for t in thresholds), 1]
+    return np.trapz(true, false)
+
+
+@settings(max_examples=50)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([5, 256, 10**6]))
+def test_against_lists_of_points(seed, levels):
+    rng = np.random.default_rng(seed)
+    saliency = rng.integers(0, levels, (20, 30)) / levels
+    counts, others = rng.poisson(0.1, (20, 30)), rng.poisson(0.8, (20, 30))
+    counts[3, 4], others[5, 6] = 2, 1
+    counts[5, 6] = 0
+    values = n01(saliency).ravel()
+    points = values.repeat(counts.ravel())
+    elsewhere = values.repeat(np.where(counts > 0, 0, others).ravel())
+    assert salicon.auc_shuffled(saliency, counts, others) == pytest.approx(plain(points, elsewhere), abs=1e-12)
+    assert salicon.auc_borji(saliency, counts) == pytest.approx(plain(points, values), abs=1e-12)
+    z = ((saliency - saliency.mean()) / saliency.std()).ravel()
+    assert salicon.nss(saliency, counts) == pytest.approx(z.repeat(counts.ravel()).mean(), abs=1e-9)
+
+
+def test_finer_steps_and_all_negatives_are_a_finer_measure_of_the_same():
+    rng = np.random.default_rng(0)
+    saliency = rng.random((60, 80))
+    people, others = rng.random((60, 80)) < 0.01 + 0.1 * saliency**4, rng.random((60, 80)) < 0.3
+    ours = salicon.auc_shuffled(saliency, people, others)
+    assert ours == pytest.approx(metrics.auc_shuffled(saliency, people, others & ~people, None, 0.01), abs=0.01)
+    assert ours > metrics.auc_shuffled(saliency, people, others)
+
+
+def test_degenerate_input():
+    ramp, none = np.arange(12.0).reshape(3, 4), np.zeros((3, 4), int)
+    assert np.isnan(salicon.auc_shuffled(ramp, none, ramp > 3)) and np.isnan(salicon.auc_shuffled(ramp, ramp > 3, none))
+    assert np.isnan(salicon.auc_shuffled(ramp, ramp > 3, ramp > 3)), "its own pixels are no negatives"
+    assert salicon.auc_shuffled(np.ones((3, 4)), ramp > 3, ramp < 3) == 0.5
+    assert np.isnan(salicon.nss(np.ones((3, 4)), ramp > 3)) and np.isnan(salicon.nss(ramp, none))
+    with pytest.raises(ValueError, match="resize the prediction"):
+        salicon.nss(ramp, np.ones((4, 3)))
+    with pytest.raises(ValueError, match="NaN"):
+        salicon.auc_borji(np.full((3, 4), np.nan), ramp > 3)
