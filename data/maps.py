@@ -1,11 +1,16 @@
-"""Saliency maps on disk: one float32 array an image in HDF5, since 8-bit maps make ties in the AUCs."""
+"""Saliency maps on disk: one float32 array an image in HDF5, since 8-bit maps make ties in the AUCs.
+
+Other programs' maps are read from a folder of files too, one an image, named as the image is.
+"""
 import contextlib
 from pathlib import Path
 
 import numpy as np
 
 from data.errors import UserError
-from data.files import atomic, need_space
+from data.files import IMAGE_SUFFIXES, atomic, need_space
+
+PREDICTIONS = "predictions.h5"  # what models.predict writes
 
 
 @contextlib.contextmanager
@@ -71,3 +76,87 @@ class Maps:
                 return file[name][...]
         except (OSError, KeyError) as error:
             raise UserError(f"{self.path}: no readable map {name!r} in it ({error}); predict again") from error
+
+
+class MapFolder:
+    """A folder of maps to read: NAME.npy, NAME.mat (variable I, as LSUN has it) or a grey picture NAME.png, .jpg, ...
+
+    Used like `Maps`; values are those in the file, pictures are not divided by 255.
+
+    Parameters
+    ----------
+    path : path of a folder
+
+    Raises
+    ------
+    UserError
+        No map is in it, or two files are of one name.
+    """
+
+    def __init__(self, path):
+        self.path, self.model = Path(path), Path(path).resolve().name
+        self.files = {}
+        for file in sorted(self.path.iterdir()):
+            if file.suffix.lower() in (".npy", ".mat", *IMAGE_SUFFIXES):
+                if file.stem in self.files:
+                    raise UserError(f"{file}: there is also {self.files[file.stem].name}; leave one map an image")
+                self.files[file.stem] = file
+        if not self.files:
+            raise UserError(f"{path}: no map in this folder (looked for .npy, .mat and pictures); "
+                            "give the folder that holds the maps, named as the images are")
+        self.names = set(self.files)
+
+    def __contains__(self, name):
+        return name in self.files
+
+    def __getitem__(self, name):
+        return read_map(self.files[name])
+
+
+def open_maps(path):
+    """A file of maps (`Maps`), a folder with one in it, or a folder of files (`MapFolder`).
+
+    Raises
+    ------
+    UserError
+        There is nothing at `path`, or no maps.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return Maps(path / PREDICTIONS) if (path / PREDICTIONS).is_file() else MapFolder(path)
+    return Maps(path)
+
+
+def read_map(path):
+    """One map of a `MapFolder`, as its file has it.
+
+    Returns
+    -------
+    (H, W), real
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or what is in it is not a map.
+    """
+    import scipy.io
+    from PIL import Image
+
+    path = Path(path)
+    try:
+        if path.suffix.lower() == ".npy":
+            values = np.load(path, allow_pickle=False)
+        elif path.suffix.lower() == ".mat":
+            values = scipy.io.loadmat(path)["I"]
+        else:
+            with Image.open(path) as picture:
+                # 16-bit and float pictures are grey already; colour ones are taken by their luminance
+                values = np.asarray(picture if picture.mode[0] in "IF" else picture.convert("L"))
+    except KeyError as error:
+        raise UserError(f"{path}: has no variable I; save the map as I, as LSUN has it, or as .npy") from error
+    except Exception as error:  # each reader has its own classes for damage
+        raise UserError(f"{path}: cannot be read as a map ({error}); write it again") from error
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
+        raise UserError(f"{path}: holds {values.dtype} of shape {values.shape}, a map is one number a pixel; "
+                        "write it again as (rows, columns)")
+    return values

@@ -1,5 +1,8 @@
 """Work on all cores, an item at a time, with a progress bar."""
+import itertools
 import warnings
+
+AT_ONCE = 256  # items handed to a backend that gives results back only when all are there
 
 
 def in_parallel(function, items, jobs, total, description):
@@ -21,11 +24,20 @@ def in_parallel(function, items, jobs, total, description):
     ------
     The results, in the order of the items.
     """
-    import joblib
-
     from data.progress import progress
+
+    yield from progress(_results(function, items, jobs), total, description)
+
+
+def _results(function, items, jobs):
+    import joblib
+    from joblib.parallel import get_active_backend
 
     # Ctrl-C leaves work undone, and that is meant
     warnings.filterwarnings("ignore", message=".*tasks which were still being processed", category=UserWarning)
-    results = joblib.Parallel(n_jobs=jobs, return_as="generator")(joblib.delayed(function)(*item) for item in items)
-    yield from progress(results, total, description)
+    calls = (joblib.delayed(function)(*item) for item in items)
+    if get_active_backend()[0].supports_return_generator:
+        yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(calls)
+        return
+    while chunk := list(itertools.islice(calls, AT_ONCE)):  # Dask's backend, which has lists only
+        yield from joblib.Parallel(n_jobs=jobs)(chunk)
