@@ -1,0 +1,92 @@
+"""python -m models.describe: what a net is made of, counted in the net itself (Table 1), and its first filters.
+
+Writes OUT.json: every blob and parameter with its shape, and the four rows of Table 1 in MiB of float32.
+With --weights also OUT.npy: the filters of the first layer, float32 (filters, rows, columns, 3), RGB, turned
+as they lie over the image (Figure 3).
+"""
+import argparse
+import math
+
+from data.errors import run
+from models import NETS
+
+FLOAT_BYTES = 4
+LARGEST = 3  # blobs and parameters that the summary names
+
+
+def main():
+    """Parse the command line and describe."""
+    parser = argparse.ArgumentParser(prog="python -m models.describe", description=__doc__.split("\n\n")[0],
+                                     epilog=__doc__.split("\n\n", 1)[1])
+    parser.add_argument("--net", choices=NETS, required=True)
+    parser.add_argument("--weights", help="weights.npz (shallow) or .caffemodel (deep), for the filters")
+    parser.add_argument("--out", required=True, help="path without suffix: OUT.json and OUT.npy are written")
+    args = parser.parse_args()
+
+    import numpy as np
+
+    from data.files import atomic, write_json
+    if args.net == "shallow":
+        from shallow.describe import describe
+    else:
+        from deep.describe import describe
+
+    blobs, parameters, filters = describe(args.weights)
+    description = summarise(args.net, blobs, parameters)
+    write_json(f"{args.out}.json", description)
+    if filters is not None:
+        with atomic(f"{args.out}.npy") as scratch:
+            np.save(scratch, filters)
+    print(to_text(description))
+    print(f"{args.out}.json" + (f" and .npy, {len(filters)} filters" if filters is not None else ""))
+
+
+def summarise(net, blobs, parameters):
+    """Count values and memory as Table 1 does.
+
+    Parameters
+    ----------
+    net : "shallow" or "deep"
+    blobs, parameters : dict of str: tuple
+        Shapes by name.
+
+    Returns
+    -------
+    dict
+        What OUT.json holds: net, unit, blobs, parameters, values, memory.
+    """
+    values = {"data": sum(map(math.prod, blobs.values())), "parameters": sum(map(math.prod, parameters.values()))}
+    data, learned = _mib(values["data"]), _mib(values["parameters"])
+    return {
+        "net": net,
+        "unit": "MiB",
+        "blobs": [{"name": name, "shape": list(shape)} for name, shape in blobs.items()],
+        "parameters": [{"name": name, "shape": list(shape)} for name, shape in parameters.items()],
+        "values": values,
+        # section 5.1: doubled in training "to account for the error signal during backpropagation"; the paper adds
+        # rounded numbers, so the sums may differ from its own in the last digit
+        "memory": {"Data": data, "Parameters": learned, "Total (train)": learned + 2 * data,
+                   "Total (test)": learned + data},
+    }
+
+
+def to_text(description):
+    """The rows of Table 1 and what weighs most, in a few lines."""
+    values = dict(zip(("Data", "Parameters"), description["values"].values()))
+    lines = [f"{description['net']} net, one image, float32"]
+    for row, size in description["memory"].items():
+        lines.append(f"  {row:<14}{size:8.2f} MiB" + (f"  {values[row]:>11,} values" if row in values else ""))
+    for what in ("blobs", "parameters"):
+        largest = sorted(description[what], key=lambda part: -math.prod(part["shape"]))[:LARGEST]
+        lines.append(f"  largest {what}: " + ", ".join(
+            f"{part['name']} {'x'.join(map(str, part['shape']))} ({_mib(math.prod(part['shape'])):.2f} MiB)"
+            for part in largest))
+    return "\n".join(lines)
+
+
+def _mib(count):
+    return count * FLOAT_BYTES / 2**20
+
+
+if __name__ == "__main__":
+    run(main)
