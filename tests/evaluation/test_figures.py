@@ -1,0 +1,182 @@
+"""The pictures, from small inputs of the real formats."""
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import load
+from data.errors import UserError
+from data.maps import write_maps
+from data.runs import Log
+from evaluation import figures
+from tests.conftest import command
+
+HEAD = "name,SIM,CC,AUC-shuffled,AUC-Borji,AUC-Judd\n"
+COLUMNS = {"shallow": ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "fc1_norm", "seconds"],
+           "deep": ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds"]}
+
+
+def pixels(path):
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def has_colour(sheet, colour):
+    """Whether the very colour is anywhere in a picture, as the inside of a line or the edge of a letter is."""
+    rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
+    return (np.abs(sheet.astype(int) - rgb).max(axis=2) <= 3).any()
+
+
+def write_scores(path, rows):
+    path.write_text(HEAD + "".join(f"{name},{','.join(map(str, values))}\n" for name, values in rows.items()))
+    return path
+
+
+def write_log(folder, net, steps, validate_every=5):
+    folder.mkdir(parents=True, exist_ok=True)
+    log = Log(folder / "log.csv", COLUMNS[net])
+    for step in range(1, steps + 1):
+        validated = {"val_loss": 2 / step} if step % validate_every == 0 else {}
+        log.write(**{COLUMNS[net][0]: step}, lr=0.5 ** (step // 4), loss=1 / step, seconds=1, **validated)
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Everything the command draws from, for the synthetic set; the deep net's maps are all the same."""
+    folder = tmp_path_factory.mktemp("inputs")
+    dataset = load("synthetic", "test")
+    for net in ("shallow", "deep"):
+        with write_maps(folder / f"maps/{net}/predictions.h5", net) as store:
+            for index in np.linspace(0, len(dataset) - 1, figures.ROWS).round().astype(int):
+                sample = dataset[int(index)]
+                store(sample.name, sample.density if net == "shallow" else np.ones(sample.shape))
+        write_log(folder / f"runs/{net}", net, 12)
+    for name in ("scores", "filters"):
+        (folder / name).mkdir()
+    rng = np.random.default_rng(0)
+    write_scores(folder / "scores/shallow.csv", {f"image{i}": rng.random(5) for i in range(20)})
+    write_scores(folder / "scores/deep.csv", {f"image{i}": rng.random(5) for i in range(20)})
+    np.save(folder / "filters/shallow.npy", rng.random((32, 5, 5, 3), np.float32))
+    np.save(folder / "filters/deep.npy", rng.random((96, 7, 7, 3), np.float32))
+    return folder
+
+
+def draw(inputs, out, **changed):
+    options = {"predictions": inputs / "maps", "scores": inputs / "scores", "runs-shallow": inputs / "runs/shallow",
+               "runs-deep": inputs / "runs/deep", "filters": inputs / "filters", "out": out, **changed}
+    return command("evaluation.figures", *(part for name, value in options.items() for part in (f"--{name}", value)))
+
+
+def test_command_draws_every_figure(inputs, tmp_path):
+    process = draw(inputs, tmp_path)
+    assert process.returncode == 0 and process.stderr == "", process.stderr
+    names = ["comparison.png", "comparison-maps.png", "filters-shallow.png", "filters-deep.png", "curves-shallow.png",
+             "curves-deep.png", "scatter.png"]
+    assert process.stdout.split() == [str(tmp_path / name) for name in names]
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+    overlaid, maps = (pixels(tmp_path / name) for name in names[:2])
+    assert overlaid.shape == maps.shape == (figures.HEADER + figures.ROWS * (240 + figures.GAP), 4 * 328 - 8, 3)
+    first = maps[figures.HEADER:figures.HEADER + 240]
+    np.testing.assert_array_equal(first[:, :320], overlaid[figures.HEADER:figures.HEADER + 240, :320])  # the image
+    np.testing.assert_array_equal(first[:, 328:648], first[:, 656:976])  # people, and the net that answers as they look
+    assert first[:, 328:648].max() > 200 and np.ptp(first[:, 328:648], axis=2).max() == 0  # grey
+    assert first[:, 984:].max() == 0  # the same everywhere
+    for net, other in (("shallow", "deep"), ("deep", "shallow")):
+        sheet = pixels(tmp_path / f"curves-{net}.png")
+        assert has_colour(sheet, figures.COLOURS[net]) and not has_colour(sheet, figures.COLOURS[other])
+
+
+def test_without_one_net_the_others_figures_are_drawn(inputs, tmp_path):
+    process = draw(inputs, tmp_path, **{"runs-deep": tmp_path / "no run", "predictions": tmp_path / "none"})
+    assert process.returncode == 0 and "Traceback" not in process.stderr
+    assert {path.name for path in tmp_path.iterdir()} == {"filters-shallow.png", "filters-deep.png", "curves-shallow.png",
+                                                          "scatter.png"}
+    assert "curves-deep.png left out" in process.stderr and "make train-deep DATASET=synthetic" in process.stderr
+    assert (f"python -m models.predict --net deep --weights '{tmp_path}/no run/weights.caffemodel' --dataset synthetic "
+            f"--out {tmp_path}/none/deep") in process.stderr
+
+
+def test_damaged_inputs_are_named_and_the_rest_drawn(inputs, tmp_path):
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    for name in ("shallow.npy", "deep.npy"):
+        (broken / name).write_bytes(b"")
+    np.save(broken / "deep.npy", np.zeros(5))
+    write_scores(broken / "deep.csv", {"other": [1, 1, 1, 1, 1]})
+    (broken / "shallow.csv").write_text("name,SIM\nimage0,1\n")
+    (broken / "log.csv").write_text(",".join(COLUMNS["deep"]) + "\n")
+    process = draw(inputs, tmp_path / "out", **{"filters": broken, "scores": broken, "runs-deep": broken})
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert "shallow.npy: damaged, or not an .npy" in process.stderr and "deep.npy: holds an array (5,)" in process.stderr
+    assert "shallow.csv: no scores of CC" in process.stderr and "no training has been logged" in process.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"comparison.png", "comparison-maps.png",
+                                                                   "curves-shallow.png"}
+
+
+def test_nothing_to_draw_from(tmp_path):
+    process = draw(tmp_path / "nothing", tmp_path / "out")
+    assert process.returncode == 1 and process.stderr.splitlines()[-1].startswith("error: ")
+    assert "nothing to draw from yet" in process.stderr and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("count, size, across", [(32, 5, 8), (96, 7, 12), (7, 3, 7), (1, 1, 1)])
+def test_filters_are_squares_of_pixels(count, size, across, tmp_path):
+    values = np.random.default_rng(0).normal(size=(count, size, size, 3))
+    figures.filters(values, tmp_path / "filters.png", "title")
+    factor = figures.FILTER_WIDTH // size
+    pitch = size * factor + figures.FILTER_GAP
+    sheet = pixels(tmp_path / "filters.png")[figures.HEADER:]
+    assert sheet.shape == (count // across * pitch - figures.FILTER_GAP, across * pitch - figures.FILTER_GAP, 3)
+    top, left = pitch * np.array(divmod(count - 1, across))
+    last = sheet[top:top + size * factor, left:left + size * factor]
+    for corner in (0, factor - 1):  # every pixel of a square is the same
+        np.testing.assert_allclose(last[corner::factor, corner::factor] / 255,
+                                   (values[-1] - values[-1].min()) / np.ptp(values[-1]), atol=1 / 255)
+    assert (sheet[:, size * factor:size * factor + figures.FILTER_GAP] == 255).all()
+
+
+def test_constant_filters_are_no_error(tmp_path):
+    figures.filters(np.full((32, 5, 5, 3), 0.1), tmp_path / "filters.png", "constant")
+    assert (pixels(tmp_path / "filters.png")[figures.HEADER + 1, 1] == 0).all()
+
+
+@pytest.mark.parametrize("net", COLUMNS)
+@pytest.mark.parametrize("steps", [1, 3, 400])
+def test_curves_of_any_length(net, steps, tmp_path):
+    write_log(tmp_path / "run", net, steps)
+    figures.curves(tmp_path / "run", tmp_path / "curves.png", net)
+    sheet = pixels(tmp_path / "curves.png")
+    assert sheet.shape == (4.5 * figures.DPI, 8 * figures.DPI, 3) and has_colour(sheet, figures.COLOURS[net])
+
+
+def test_the_share_is_of_the_images_scored_with_both(tmp_path):
+    rows = {f"image{i}": [0.1 * i] * 5 for i in range(10)}
+    first = write_scores(tmp_path / "a.csv", rows)
+    assert figures.share_better(*figures.paired_scores(first, first, "CC")) == "deep net better on 0% of 10 images"
+    better = {**{name: np.add(values, 0.01 if name < "image3" else -0.01) for name, values in rows.items()},
+              "image9": ["nan"] * 5, "another": [1] * 5}
+    del better["image8"]
+    second = write_scores(tmp_path / "b.csv", better)
+    shallow, deep = figures.paired_scores(first, second, "AUC-Judd")
+    np.testing.assert_allclose(shallow, np.arange(8) / 10)
+    np.testing.assert_allclose(deep - shallow, [0.01] * 3 + [-0.01] * 5)
+    assert figures.share_better(shallow, deep) == "deep net better on 38% of 8 images"
+
+
+def test_points_have_the_colour_of_the_better_net(tmp_path):
+    low = write_scores(tmp_path / "low.csv", {f"image{i}": [0.01 * i] * 5 for i in range(10)})
+    high = write_scores(tmp_path / "high.csv", {f"image{i}": [0.01 * i + 0.5] * 5 for i in range(10)})
+    counts = {}
+    for name, first, second in (("deep", low, high), ("shallow", high, low), ("neither", low, low)):
+        figures.scatter(first, second, tmp_path / f"{name}.png", ["CC"])
+        sheet = pixels(tmp_path / f"{name}.png").astype(int)
+        inside = sheet[sheet.shape[0] // 6:-sheet.shape[0] // 6, sheet.shape[1] // 5:]  # without titles and labels
+        counts[name] = ((inside[..., 0] - inside[..., 2] > 60).sum(), (inside[..., 2] - inside[..., 0] > 60).sum())
+    assert counts["deep"][0] == 0 < counts["deep"][1] and counts["shallow"][1] == 0 < counts["shallow"][0]
+    assert counts["neither"] == (0, 0)
+
+
+def test_scores_that_cannot_be_drawn(tmp_path):
+    undefined = write_scores(tmp_path / "nan.csv", {"image0": ["nan"] * 5})
+    figures.scatter(undefined, undefined, tmp_path / "scatter.png")  # empty panels
+    assert figures.share_better(*figures.paired_scores(undefined, undefined, "CC")) == "undefined on every image"
+    with pytest.raises(UserError, match="no image in common"):
+        figures.scatter(undefined, write_scores(tmp_path / "b.csv", {"image1": [1] * 5}), tmp_path / "scatter.png")
