@@ -1,186 +1,291 @@
-"""python -m evaluation.tables: this run's scores beside the paper's, and one report with pictures.
+"""python -m evaluation.tables: the paper's Tables 1 to 6 beside this run, and one report with pictures.
 
-Writes OUT/NAME.md, .csv, .tex and .json (the same table), OUT/NAME.png (pictures: image, people,
-shallow, deep) and OUT/index.html, one file that holds every table and picture found in OUT.
+Writes OUT/NAME.md, .tex (booktabs), .csv (a line a number) and .json, all of the same tables, and OUT/index.html: one
+file with every run's tables and figures found in OUT. What the paper printed carries its source, what was computed
+here the number of images; a difference stands between the two, and each caption says whether they can be compared.
 """
 import argparse
-import base64
 import csv
-import html
 import io
 from pathlib import Path
 
-from data.errors import run
-from evaluation.metrics import MEASURES
+from data.errors import UserError, run
+from evaluation.metrics import MEASURES, TABLE_MEASURES
 
 PAPER = Path(__file__).resolve().parent / "paper"
-OURS = ("shallow", "deep", "centre-prior", "chance")  # score files of a run, in the order of the rows
-LABELS = {"shallow": "Shallow net, this run", "deep": "Deep net, this run",
-          "centre-prior": "Baseline: centre prior", "chance": "Baseline: chance"}
+MODELS = {"shallow": "Shallow net", "deep": "Deep net", "one-observer": "One observer", "bms": "BMS", "gbvs": "GBVS",
+          "itti": "Itti", "centre-prior": "Centre prior", "chance": "Chance"}  # score files of a run, in our order
+COUNTERPARTS = {"Shallow Convnet": "shallow", "Deep Convnet": "deep", "Baseline: BMS": "bms", "BMS": "bms",
+                "Baseline: GBVS": "gbvs", "GBVS": "gbvs", "Baseline: Itti": "itti"}  # the paper's names for them
 HEADINGS = {"SIM": "Similarity", "CC": "CC", "AUC-shuffled": "AUC shuffled", "AUC-Borji": "AUC Borji",
-            "AUC-Judd": "AUC Judd"}  # the paper's
-PAPER_ROWS = (("table4.csv", "Shallow Convnet", "Table 4"), ("table5.csv", "Shallow Convnet", "Table 5"),
-              ("table5.csv", "Deep Convnet", "Table 5"), ("table3.csv", "Shallow Convnet", "Table 3"))
+            "AUC-Judd": "AUC Judd", "NSS": "NSS", "KL": "KL", "IG": "IG", "EMD": "EMD"}
+# rows of the paper that a run on this data set at paper scale may be held against; test sets are with their servers
+COMPARABLE = {"SALICON validation": "salicon", "iSUN validation": "isun"}
+PAPER_LINE, OUR_LINE, DIFFERENCE_LINE = "paper", "this run", "difference"
 
 
 def main():
     """Parse the command line and write tables and report."""
     parser = argparse.ArgumentParser(prog="python -m evaluation.tables", description=__doc__.split("\n\n")[0],
                                      epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("--scores", required=True, help="folder with shallow.json, deep.json, ... of evaluation.score")
-    parser.add_argument("--predictions", required=True, help="folder with shallow/ and deep/ of models.predict")
+    parser.add_argument("--scores", required=True, help="folder with shallow.json, bms.json, ... of evaluation.score")
+    parser.add_argument("--nets", required=True, help="folder with shallow.json and deep.json of models.describe")
+    parser.add_argument("--runs", nargs="*", default=[], help="run folders of training, for settings and versions")
+    parser.add_argument("--figures", help="folder with NAME/*.png of evaluation.figures")
     parser.add_argument("--data-root", help="where the data set lies on disk")
-    parser.add_argument("--scale", default="demo", help="demo or paper: how the nets were trained, for the caption")
-    parser.add_argument("--name", required=True, help="of this table's files, e.g. synthetic-demo")
+    parser.add_argument("--scale", default="demo", help="demo or paper: how the nets were trained, for the captions")
+    parser.add_argument("--name", required=True, help="of this run's files, e.g. synthetic-demo")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
     from data.files import read_json, write_json, write_text
-    from evaluation import figures
+    from evaluation.report import to_html
 
     out = Path(args.out)
-    scores = [read_json(Path(args.scores) / f"{model}.json") for model in OURS]
-    table = build(scores, args.scale)
-    figures.comparison(scores[0]["dataset"], args.data_root, Path(args.predictions), out / f"{args.name}.png")
-    write_text(out / f"{args.name}.md", to_markdown(table))
-    write_text(out / f"{args.name}.csv", to_csv(table))
-    write_text(out / f"{args.name}.tex", to_latex(table))
-    write_json(out / f"{args.name}.json", table)
-    write_text(out / "index.html", to_html(out))
-    print(to_markdown(table))
-    print(f"{out / 'index.html'}: open it in a browser; the table above is {out / args.name}.md, .csv and .tex")
+    scores = {model: read_json(path) for model in MODELS if (path := Path(args.scores) / f"{model}.json").is_file()}
+    if not scores:
+        raise UserError(f"{args.scores}: no scores in this folder (looked for {', '.join(MODELS)}); "
+                        "score with evaluation.score --out FOLDER/MODEL first")
+    nets = {net: read_json(Path(args.nets) / f"{net}.json") for net in ("shallow", "deep")}
+    tables = build(scores, nets, args.data_root, args.scale)
+    runs = {Path(folder).name: read_json(Path(folder) / "config.json") for folder in args.runs}
+    write_text(out / f"{args.name}.md", "\n".join(to_markdown(table) for table in tables))
+    write_text(out / f"{args.name}.tex", "\n".join(to_latex(table) for table in tables))
+    write_text(out / f"{args.name}.csv", to_csv(tables))
+    write_json(out / f"{args.name}.json", {"name": args.name, "tables": tables, "runs": runs})
+    write_text(out / "index.html", to_html(out, args.figures))
+    print(to_markdown(tables[0]))
+    print(f"{out / args.name}.md, .csv and .tex: this and Tables 1 to 6 beside the paper's\n"
+          f"{out / 'index.html'}: all of it with figures; open it in a browser")
 
 
-def build(scores, scale):
-    """The table as data.
+def build(scores, nets, root, scale):
+    """All tables as data.
 
     Parameters
     ----------
-    scores : list of dict
-        What evaluation.score wrote for each of `OURS`, in that order.
-    scale : str, for the caption
+    scores : dict of dict
+        What evaluation.score wrote, by model, for one data set.
+    nets : dict of dict
+        What models.describe wrote, by net.
+    root : path or None
+        Of the data set.
+    scale : str, for the captions
 
     Returns
     -------
-    dict
-        title, caption, and rows: each with model, data, source and one value (float or None) a measure.
+    list of dict
+        Each has title, caption, columns, and rows. A row has name, line (paper, this run or difference), cells
+        (text by column), values (numbers by column, None where there is none) and notes (the last columns).
+        The first table is this run's, then come Tables 1 to 6.
     """
-    first = scores[0]
-    data = f"{first['dataset']} test, {first['images']} images"
-    rows = [{"model": LABELS[model], "data": data, "source": "computed here",
-             **{measure: score["measures"][measure]["mean"] for measure in MEASURES},
-             "intervals": {measure: [score["measures"][measure]["low"], score["measures"][measure]["high"]]
-                           for measure in MEASURES}}
-            for model, score in zip(OURS, scores, strict=True)]
-    undefined = sum(value["nan"] for score in scores for value in score["measures"].values())
-    caption = (f"This run: {data}, nets trained at {scale} scale on its training images, measures of "
-               f"the MIT benchmark, {undefined} undefined scores left out. The paper's rows are scores on other images "
-               "after training on 10,000 of SALICON (Table 3: on iSUN), so they are not comparable with this run: "
-               + ("a demo-scale run shows that everything works, no more." if scale == "demo"
-                  else "compare the order of the rows, not the numbers."))
-    return {"title": f"{first['dataset']}, {scale} scale", "caption": caption, "rows": rows + paper_rows()}
+    return [this_run(scores, scale), table_1(nets), table_2(scores, root),
+            *(compared(number, scores, scale) for number in (3, 4, 5, 6))]
 
 
-def paper_rows():
-    """The paper's own rows for both nets, from Tables 3 to 5."""
+def this_run(scores, scale):
+    """Every model and measure of this run, with 95% intervals."""
+    about = _about(scores)
+    rows = [_ours(scores[model], MODELS[model], MEASURES) for model in MODELS if model in scores]
+    return _table(f"This run: {about['dataset']}, {scale} scale", MEASURES, rows,
+                  f"{_described(about)}; nets trained at {scale} scale. Mean over images ± half the bootstrap 95% "
+                  "interval. KL and EMD: lower is better. IG: in bits, against the training images' centre prior. "
+                  + _undefined(scores) + _demo(scale))
+
+
+def table_1(nets):
+    """Memory of both nets: printed, counted in the nets themselves, and what lies between."""
     rows = []
-    for file, model, table in PAPER_ROWS:
-        with open(PAPER / file, newline="", encoding="utf-8") as handle:
-            rows += [{"model": f"{model}, paper", "data": row["dataset"], "source": f"{table} ({row['source']})",
-                      **{measure: float(row[measure]) if row[measure] else None for measure in MEASURES},
-                      "printed": {measure: row[measure] for measure in MEASURES}}
-                     for row in csv.DictReader(handle) if row["model"] == model]
-    return rows
+    for printed in _read(1):
+        name = printed["quantity"]
+        paper = {net: float(printed[net]) for net in nets}
+        ours = {net: nets[net]["memory"][name] for net in nets}
+        rows += [_row(name, PAPER_LINE, paper, "{:.2f}", [printed["source"]]),
+                 _row(name, OUR_LINE, ours, "{:.2f}", ["counted in Theano's and Caffe's nets"]),
+                 _row(name, DIFFERENCE_LINE, {net: ours[net] - paper[net] for net in nets}, "{:+.2f}", [""])]
+    count = {net: nets[net]["values"]["parameters"] for net in nets}
+    slip = (nets["shallow"]["memory"]["Parameters"] - float(_read(1)[1]["shallow"]))
+    return _table("Table 1: memory, MiB of float32", ("shallow", "deep"), rows,
+                  f"One image. {count['shallow']:,} and {count['deep']:,} parameters; training counts the data "
+                  f"twice. The paper's parameters of the shallow net are {slip:.2f} MiB short of what its own layers "
+                  "hold, and so are both totals: a slip in the paper. Other differences are rounding: the paper adds "
+                  "rounded numbers. Comparable: yes, it is the same count.",
+                  headings=("Shallow", "Deep"), notes=("Source",))
+
+
+def table_2(scores, root):
+    """The data sets of the paper, and the one of this run as it was found."""
+    from data.dataset import load
+
+    columns = ("images", "capture", "observers", "train", "validation", "test")
+    rows = [_text_row(row["dataset"], PAPER_LINE, row, columns, row["source"]) for row in _read(2)]
+    about = _about(scores)
+    splits = {split: load(about["dataset"], split, root) for split in ("train", "test")}
+    both = {key: " / ".join(dict.fromkeys(found.about[key] for found in splits.values()))
+            for key in ("images", "capture", "observers")}
+    found = {**both, "train": len(splits["train"]), "validation": "", "test": len(splits["test"])}
+    rows.append(_text_row(about["dataset"], OUR_LINE, found, columns, f"found on disk; {about['edition']}"))
+    return _table("Table 2: data sets", columns, rows,
+                  "The line of this run gives training / test where they differ; each net takes its validation "
+                  "images out of the training images. Comparable: "
+                  + ("yes." if about["dataset"] in COMPARABLE.values() else "no, it is another data set."),
+                  headings=[column.capitalize() for column in columns], notes=("Source",))
+
+
+def compared(number, scores, scale):
+    """Table 3, 4, 5 or 6: the paper's rows, this run's beside those that it has too, and this run's others."""
+    about, rows, seen, sets = _about(scores), [], set(), []
+    for printed in _read(number):
+        model = COUNTERPARTS.get(printed["model"])
+        sets.append(printed["dataset"])
+        values = {name: float(printed[name]) if printed[name] else None for name in TABLE_MEASURES}
+        row = _row(printed["model"], PAPER_LINE, values, "{}", [printed["dataset"], "", printed["source"]])
+        row["cells"] = {name: printed[name] or "not reported" for name in TABLE_MEASURES}  # as printed: .60, 0.8230
+        rows.append(row)
+        if model in scores:
+            ours = _ours(scores[model], printed["model"], TABLE_MEASURES)
+            rows += [ours, _difference(row, ours, _verdict([printed["dataset"]], about, scale)[0])]
+            seen.add(model)
+    rows += [_ours(scores[model], MODELS[model], TABLE_MEASURES)
+             for model in MODELS if model in scores and model not in seen]
+    return _table(f"Table {number}: {_listed(sets)}", TABLE_MEASURES, rows,
+                  _caption(number, sets, about, scale, scores))
 
 
 def to_markdown(table):
-    """The table as Markdown."""
-    lines = [f"## {table['title']}", "", "| " + " | ".join(_header()) + " |", "|" + "---|" * len(_header())]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in table["rows"]]
+    """A table as Markdown."""
+    header = ["Model", "", *table["headings"], *table["notes"]]
+    lines = [f"## {table['title']}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
+    lines += ["| " + " | ".join(line) + " |" for line in _lines(table)]
     return "\n".join([*lines, "", table["caption"], ""])
 
 
-def to_csv(table):
-    """The table as CSV, with as many digits as were computed or printed, and our 95% intervals."""
-    intervals = [f"{measure} {end}" for measure in MEASURES for end in ("low", "high")]
-    lines = [["model", "data", *MEASURES, *intervals, "source"]]
-    for row in table["rows"]:
-        values = [row.get("printed", {}).get(measure, row[measure]) for measure in MEASURES]
-        ends = [end for measure in MEASURES for end in row.get("intervals", {}).get(measure, ["", ""])]
-        lines.append([row["model"], row["data"], *values, *ends, row["source"]])
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(lines)
-    return text.getvalue()
-
-
 def to_latex(table):
-    """The table for a paper: needs the booktabs package."""
+    """A table for a paper: needs the booktabs package."""
     def escape(text):
         for character in "&%#_":
             text = text.replace(character, f"\\{character}")
         return text.replace("±", "$\\pm$")
-    lines = ["\\begin{table}", "\\centering", f"\\caption{{{escape(table['caption'])}}}",
-             f"\\begin{{tabular}}{{ll{'r' * len(MEASURES)}l}}", "\\toprule",
-             " & ".join(_header()) + " \\\\", "\\midrule"]
-    ours = sum("intervals" in row for row in table["rows"])
-    for index, row in enumerate(table["rows"]):
-        lines += ["\\midrule"] if index == ours else []
-        lines.append(" & ".join(escape(cell) for cell in _cells(row)) + " \\\\")
+    header = ["Model", "", *table["headings"], *table["notes"]]
+    lines = ["\\begin{table}", "\\centering", f"\\caption{{{escape(table['title'] + '. ' + table['caption'])}}}",
+             f"\\begin{{tabular}}{{ll{'r' * len(table['columns'])}{'l' * len(table['notes'])}}}", "\\toprule",
+             " & ".join(escape(cell) for cell in header) + " \\\\", "\\midrule"]
+    previous = None
+    for row, line in zip(table["rows"], _lines(table), strict=True):
+        if previous not in (None, row["name"]):
+            lines.append("\\addlinespace")
+        previous = row["name"]
+        lines.append(" & ".join(escape(cell) for cell in line) + " \\\\")
     return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
 
 
-def to_html(out):
-    """Every table and picture in the folder as one page that needs nothing else."""
-    from data.files import read_json
-
-    sections = []
-    for path in sorted(out.glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True):
-        table = read_json(path)
-        head = "".join(f"<th>{html.escape(cell)}</th>" for cell in _header())
-        body = "".join(f"<tr class={'ours' if 'intervals' in row else 'paper'}>"
-                       + "".join(f"<td>{html.escape(cell)}</td>" for cell in _cells(row)) + "</tr>"
-                       for row in table["rows"])
-        picture = base64.b64encode(path.with_suffix(".png").read_bytes()).decode()
-        image = f'<img alt="image, people, shallow net, deep net" src="data:image/png;base64,{picture}">'
-        sections.append(f"<section><h2>{html.escape(table['title'])}</h2><table><thead><tr>{head}</tr></thead>"
-                        f"<tbody>{body}</tbody></table><p>{html.escape(table['caption'])}</p>{image}</section>")
-    return PAGE.replace("SECTIONS", "\n".join(sections))
-
-
-PAGE = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>Shallow and deep convolutional networks for saliency prediction</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 84rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
-table { border-collapse: collapse; width: 100%; font-size: .9rem }
-th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid #ddd }
-td:nth-child(n+3):nth-child(-n+7) { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-tr.ours { background: #eef6ff } tr.paper { color: #555 }
-section { overflow-x: auto; margin-bottom: 3rem } img { max-width: 100% } p { color: #555; font-size: .9rem }
-</style></head><body>
-<h1>Shallow and deep convolutional networks for saliency prediction</h1>
-<p>Pan, McGuinness, Sayrol, O'Connor, Giró-i-Nieto, CVPR 2016. Blue rows were computed by this software on this
-machine, the others are printed in the paper.</p>
-SECTIONS
-</body></html>
-"""
+def to_csv(tables):
+    """All tables as one CSV, a line a number, with all digits, 95% intervals and numbers of images."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["table", "model", "line", "column", "value", "low", "high", "n", *("data", "source")])
+    for table in tables:
+        for row in table["rows"]:
+            notes = dict(zip(table["notes"], row["notes"]))
+            for column in table["columns"]:
+                detail = row.get("details", {}).get(column, {})
+                value = row["values"].get(column)
+                writer.writerow([table["title"], row["name"], row["line"], column,
+                                 row["cells"][column] if value is None else value, detail.get("low"),
+                                 detail.get("high"), detail.get("n"), notes.get("Data", ""), notes.get("Source", "")])
+    return text.getvalue()
 
 
-def _header():
-    return ["Model", "Data", *(HEADINGS[measure] for measure in MEASURES), "Source"]
+def _table(title, columns, rows, caption, headings=None, notes=("Data", "Images", "Source")):
+    return {"title": title, "caption": caption, "columns": list(columns), "rows": rows, "notes": list(notes),
+            "headings": list(headings or [HEADINGS[column] for column in columns])}
 
 
-def _cells(row):
-    """A row as text: ours with three digits and half the width of the interval, the paper's as printed."""
-    cells = []
-    for measure in MEASURES:
-        if "intervals" in row:
-            low, high = row["intervals"][measure]
-            undefined = row[measure] != row[measure]  # NaN
-            cells.append("undefined" if undefined else f"{row[measure]:.3f} ± {(high - low) / 2:.3f}")
-        else:
-            cells.append(row["printed"][measure] or "not reported")
-    return [row["model"], row["data"], *cells, row["source"]]
+def _row(name, line, values, form, notes):
+    cells = {column: "" if value is None else form.format(value) for column, value in values.items()}
+    return {"name": name, "line": line, "values": values, "cells": cells, "notes": notes}
+
+
+def _text_row(name, line, texts, columns, source):
+    return {"name": name, "line": line, "values": {}, "notes": [source],
+            "cells": {column: str(texts[column]) for column in columns}}
+
+
+def _ours(score, name, measures):
+    """A row of this run: three digits and half the width of the interval."""
+    details = {measure: score["measures"][measure] for measure in measures}
+    row = _row(name, OUR_LINE, {measure: detail["mean"] for measure, detail in details.items()}, "{}",
+               [f"{score['dataset']} {score['split']}", str(score["images"]), "computed here"])
+    row["cells"] = {measure: "undefined" if detail["mean"] is None else
+                    f"{detail['mean']:.3f} ± {(detail['high'] - detail['low']) / 2:.3f}"
+                    for measure, detail in details.items()}
+    return {**row, "details": details}
+
+
+def _difference(paper, ours, comparable):
+    values = {column: None if None in (paper["values"][column], ours["values"][column])
+              else ours["values"][column] - paper["values"][column] for column in paper["values"]}
+    return _row(paper["name"], DIFFERENCE_LINE, values, "{:+.3f}",
+                ["", "", "comparable" if comparable else "not comparable"])
+
+
+def _verdict(sets, about, scale):
+    """Whether this run may be held against these sets of the paper, and why not."""
+    reasons = []
+    if not any(COMPARABLE.get(name) == about["dataset"] for name in sets):
+        reasons.append(f"{about['dataset']} is not {_listed(sets)}")
+    if scale != "paper":
+        reasons.append(f"the nets were trained at {scale} scale")
+    if about["convention"] != "mit":
+        reasons.append(f"the measures are of the {about['convention']} convention, the paper's of the MIT benchmark's")
+    return not reasons, reasons
+
+
+def _caption(number, sets, about, scale, scores):
+    yes, reasons = _verdict(sets, about, scale)
+    servers = ("The fixations of MIT300 are not public: its scores come from the benchmark's server, none is computed "
+               f"here, and the lines of this run stand in on {about['dataset']}. The paper's lines are second-hand "
+               "where marked unverified. ") if number == 6 else ""
+    verdict = ("Comparable: yes, where the data are the same. " if yes else
+               f"Comparable: no. {'; '.join(reasons).capitalize()}. The differences show where this run stands, "
+               "not how well the paper is reproduced. ")
+    return f"{servers}{verdict}This run: {_described(about)}. {_undefined(scores)}{_demo(scale)}".strip()
+
+
+def _about(scores):
+    return next(iter(scores.values()))
+
+
+def _described(about):
+    return (f"{about['dataset']} {about['split']}, {about['images']} images ({about['edition']}), measures by the "
+            f"{about['convention']} convention")
+
+
+def _undefined(scores):
+    count = sum(value["nan"] for score in scores.values() for value in score["measures"].values())
+    failed = {MODELS[model]: score["failed"] for model, score in scores.items() if score["failed"]}
+    return ((f"{count} undefined scores are left out of the means. " if count else "")
+            + "".join(f"{model}: {number} images could not be scored. " for model, number in failed.items()))
+
+
+def _demo(scale):
+    return "A demo-scale run shows that everything works, no more." if scale == "demo" else ""
+
+
+def _listed(names):
+    names = list(dict.fromkeys(names))
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def _lines(table):
+    """The rows as text, a list of cells each."""
+    return [[row["name"], row["line"], *(row["cells"][column] for column in table["columns"]), *row["notes"]]
+            for row in table["rows"]]
+
+
+def _read(number):
+    with open(PAPER / f"table{number}.csv", newline="", encoding="utf-8") as handle:
+        return list(csv.DictReader(handle))
 
 
 if __name__ == "__main__":

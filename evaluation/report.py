@@ -1,0 +1,96 @@
+"""index.html: every run's tables and figures as one page that needs nothing else."""
+import base64
+import html
+from pathlib import Path
+
+FIGURES = {  # in the order of the page
+    "comparison.png": "Figures 1 and 5: image, people, shallow net, deep net, as heat over the image",
+    "comparison-maps.png": "The same as maps, as the paper prints them",
+    "scatter.png": "Every test image: its score with the shallow net against that with the deep net",
+    "filters-shallow.png": "Figure 3: filters of the shallow net's first layer",
+    "filters-deep.png": "The same of the deep net",
+    "curves-shallow.png": "Training of the shallow net",
+    "curves-deep.png": "Training of the deep net",
+}
+
+
+def to_html(out, figures):
+    """Build the page.
+
+    Parameters
+    ----------
+    out : path of the folder with NAME.json of evaluation.tables, one a run
+    figures : path of a folder with NAME/*.png of evaluation.figures, or None
+
+    Returns
+    -------
+    str; runs in the order in which they were written, newest first
+    """
+    from data.files import read_json
+
+    paths = sorted(Path(out).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
+    runs = [read_json(path) for path in paths]
+    links = " · ".join(f'<a href="#{html.escape(run["name"])}">{html.escape(run["name"])}</a>' for run in runs)
+    sections = [_section(run, Path(figures) / run["name"] if figures else None) for run in runs]
+    return PAGE.replace("LINKS", links).replace("SECTIONS", "\n".join(sections))
+
+
+def _section(run, figures):
+    first, *rest = run["tables"]
+    parts = [f'<section id="{html.escape(run["name"])}">', _table(first)]
+    for name, caption in FIGURES.items():
+        if figures and (figures / name).is_file():
+            picture = base64.b64encode((figures / name).read_bytes()).decode()
+            parts.append(f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{picture}">'
+                         f"<figcaption>{html.escape(caption)}</figcaption></figure>")
+    return "\n".join([*parts, *map(_table, rest), _settings(run["runs"]), "</section>"])
+
+
+def _table(table):
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in ("Model", "", *table["headings"], *table["notes"]))
+    body = []
+    for index, row in enumerate(table["rows"]):
+        again = index > 0 and table["rows"][index - 1]["name"] == row["name"]
+        # numbers are set to the right; words, as in Table 2, to the left
+        cells = [f'<td class="{"words" if not row["values"] else "number"}">{html.escape(row["cells"][column])}</td>'
+                 for column in table["columns"]]
+        notes = "".join(f"<td>{html.escape(note)}</td>" for note in row["notes"])
+        body.append(f'<tr class="{row["line"].replace(" ", "-")}{"" if again else " first"}">'
+                    f'<td>{"" if again else html.escape(row["name"])}</td><td>{row["line"]}</td>'
+                    f'{"".join(cells)}{notes}</tr>')
+    return (f"<h2>{html.escape(table['title'])}</h2><div><table><thead><tr>{head}</tr></thead>"
+            f"<tbody>{''.join(body)}</tbody></table></div><p>{html.escape(table['caption'])}</p>")
+
+
+def _settings(runs):
+    """Every setting of the training runs, and the versions of what ran."""
+    parts = ["<h2>Settings and versions</h2>"]
+    for name, config in runs.items():
+        rows = "".join(f"<tr><td>{html.escape(kind)}</td><td>{html.escape(str(key))}</td>"
+                       f"<td>{html.escape(str(value))}</td></tr>"
+                       for kind in ("settings", "predict", "versions") for key, value in config.get(kind, {}).items())
+        parts.append(f"<details><summary>{html.escape(name)}</summary><div><table><tbody>{rows}</tbody></table></div>"
+                     "</details>")
+    return "".join(parts)
+
+
+PAGE = """<!DOCTYPE html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Shallow and deep convolutional networks for saliency prediction</title>
+<style>
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 76rem; margin: 2rem auto; padding: 0 1rem; color: #222 }
+h1 { line-height: 1.2 } h2 { margin: 2.5rem 0 .5rem } section { margin-bottom: 4rem }
+div { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .85rem }
+th, td { text-align: left; padding: .2rem .5rem; vertical-align: baseline }
+thead th { border-bottom: 2px solid #444 } tr.first td { border-top: 1px solid #ddd }
+td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+tr.this-run { background: #eef6ff } tr.paper { color: #555 } tr.difference { color: #888; font-style: italic }
+p, figcaption { color: #555; font-size: .9rem; max-width: 60rem } figure { margin: 2rem 0 } img { max-width: 100% }
+details { margin: .5rem 0 } summary { cursor: pointer }
+</style></head><body>
+<h1>Shallow and deep convolutional networks for saliency prediction</h1>
+<p>Pan, McGuinness, Sayrol, O'Connor, Giró-i-Nieto, CVPR 2016. Lines on blue were computed by this software on this
+machine, grey ones are printed in the paper, with the source they were read from. Runs: LINKS</p>
+SECTIONS
+</body></html>
+"""

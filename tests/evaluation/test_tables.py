@@ -1,0 +1,170 @@
+"""What becomes of the scores: the paper's tables beside ours, in four formats and one page."""
+import csv
+import json
+import re
+
+import pytest
+
+from evaluation import tables
+from evaluation.metrics import MEASURES, TABLE_MEASURES
+from tests.conftest import REPOSITORY, command, one_line
+
+NETS = {  # what models.describe writes; tests/models/test_describe.py counts it in the nets
+    "shallow": {"values": {"parameters": 64392512},
+                "memory": {"Data": 2.2935, "Parameters": 245.6379, "Total (train)": 250.2249, "Total (test)": 247.9314}},
+    "deep": {"values": {"parameters": 25806209},
+             "memory": {"Data": 123.6511, "Parameters": 98.4429, "Total (train)": 345.7451, "Total (test)": 222.094}}}
+
+
+def fake_scores(dataset="synthetic", convention="mit"):
+    return {model: {"model": model, "dataset": dataset, "edition": "seed 2016", "split": "test", "images": 100,
+                    "convention": convention, "failed": 0, "measures": {
+                        measure: {"mean": 0.1 * (i + 1) + 0.01 * j, "low": 0.1, "high": 0.12, "n": 100, "nan": 0}
+                        for j, measure in enumerate(MEASURES)}} for i, model in enumerate(tables.MODELS)}
+
+
+@pytest.fixture(scope="module")
+def built():
+    return {table["title"].split(":")[0]: table for table in tables.build(fake_scores(), NETS, None, "demo")}
+
+
+def rows_of(table, name):
+    return {row["line"]: row for row in table["rows"] if row["name"] == name}
+
+
+def test_all_tables_are_there_in_order(built):
+    assert list(built) == ["This run", *(f"Table {number}" for number in range(1, 7))]
+    run = built["This run"]
+    assert [row["name"] for row in run["rows"]] == list(tables.MODELS.values()) and run["columns"] == list(MEASURES)
+    assert run["rows"][0]["cells"]["SIM"] == "0.100 ± 0.010"
+
+
+def test_table_1_shows_the_slip_of_the_paper(built):
+    lines = rows_of(built["Table 1"], "Parameters")
+    assert lines["paper"]["cells"] == {"shallow": "244.64", "deep": "98.44"}
+    assert lines["this run"]["cells"] == {"shallow": "245.64", "deep": "98.44"}
+    assert lines["difference"]["cells"] == {"shallow": "+1.00", "deep": "+0.00"}
+    assert "1.00 MiB short" in built["Table 1"]["caption"]
+    assert [row["name"] for row in built["Table 1"]["rows"][::3]] == ["Data", "Parameters", "Total (train)", "Total (test)"]
+
+
+def test_table_2_counts_the_data_set_at_hand(built):
+    lines = rows_of(built["Table 2"], "synthetic")["this run"]["cells"]
+    assert lines["train"] == "1000" and lines["test"] == "100" and lines["observers"] == "20"
+    assert rows_of(built["Table 2"], "SALICON")["paper"]["cells"]["train"] == "10000"
+
+
+def test_paper_this_run_and_difference(built):
+    lines = rows_of(built["Table 4"], "Shallow Convnet")
+    assert lines["paper"]["cells"]["CC"] == "0.5957" and lines["this run"]["values"]["CC"] == pytest.approx(0.11)
+    assert lines["difference"]["values"]["CC"] == pytest.approx(0.11 - 0.5957)
+    assert lines["difference"]["notes"][-1] == "not comparable"
+    assert set(rows_of(built["Table 4"], "WHU IIP")) == {"paper"}
+    for name in ("Baseline: BMS", "Baseline: GBVS", "Baseline: Itti"):
+        assert set(rows_of(built["Table 3"], name)) == {"paper", "this run", "difference"}
+    # what the paper's table lacks stands below it
+    assert set(rows_of(built["Table 4"], "Deep net")) == {"this run"} == set(rows_of(built["Table 3"], "One observer"))
+    deep = [row["cells"] for row in built["Table 5"]["rows"] if row["name"] == "Deep Convnet" and row["line"] == "paper"]
+    assert [cells["AUC-shuffled"] for cells in deep] == ["0.63", "0.73", "0.72"] and deep[0]["SIM"] == "not reported"
+
+
+def test_mit300_is_never_ours(built):
+    table = built["Table 6"]
+    assert "none is computed here" in table["caption"] and "stand in on synthetic" in table["caption"]
+    assert all(row["notes"][0] in ("synthetic test", "") for row in table["rows"] if row["line"] != "paper")
+    assert {row["notes"][2] for row in table["rows"] if row["line"] == "paper"} == {"unverified", "benchmark code"}
+
+
+def test_captions_say_whether_a_run_is_comparable(built):
+    for number in (3, 4, 5, 6):
+        caption = built[f"Table {number}"]["caption"]
+        assert "Comparable: no. " in caption and "demo scale" in caption and "seed 2016" in caption and "mit convention" in caption
+    sets = ["SALICON validation", "SALICON test"]
+    about = fake_scores("salicon")["shallow"]
+    assert tables._verdict(sets, about, "paper") == (True, [])
+    assert tables._verdict(["SALICON test"], about, "paper")[0] is False
+    assert "demo" in tables._verdict(sets, about, "demo")[1][0]
+    assert "salicon convention" in tables._verdict(sets, fake_scores("salicon", "salicon")["deep"], "paper")[1][0]
+
+
+def test_undefined_and_failed_scores_are_said():
+    scores = fake_scores()
+    scores["deep"]["measures"]["KL"] = {"mean": None, "low": None, "high": None, "n": 0, "nan": 100}
+    scores["bms"]["failed"] = 3
+    del scores["itti"]
+    run, *_, last = tables.build(scores, NETS, None, "demo")
+    assert rows_of(run, "Deep net")["this run"]["cells"]["KL"] == "undefined"
+    assert "100 undefined scores" in run["caption"] and "BMS: 3 images could not be scored" in last["caption"]
+    assert not rows_of(run, "Itti")
+    json.loads(json.dumps(run, allow_nan=False))
+
+
+def test_formats_hold_the_same_numbers(built):
+    for table in built.values():
+        markdown, latex = tables.to_markdown(table), tables.to_latex(table)
+        lines = [line for line in markdown.splitlines() if line.startswith("|")]
+        assert len(lines) == len(table["rows"]) + 2 and len({line.count("|") for line in lines}) == 1
+        assert latex.count("\\\\\n") == len(table["rows"]) + 1 and "\\toprule" in latex and "±" not in latex
+        assert not re.search(r"(?<!\\)[&%#_](?=\w)", latex.split("\\toprule")[0].split("\\caption")[1].split("}")[0])
+        body = latex.split("\\midrule")[1]
+        for row in table["rows"]:
+            for cell in row["cells"].values():
+                assert cell in markdown and cell.replace("±", "$\\pm$").split("&")[0].strip() in body
+    rows = list(csv.DictReader(tables.to_csv(list(built.values())).splitlines()))
+    assert len(rows) == sum(len(table["rows"]) * len(table["columns"]) for table in built.values())
+    cell = next(row for row in rows if (row["table"][:7], row["model"], row["line"], row["column"])
+                == ("Table 3", "Shallow Convnet", "this run", "CC"))
+    assert float(cell["value"]) == pytest.approx(0.11) and (cell["low"], cell["high"], cell["n"]) == ("0.1", "0.12", "100")
+
+
+def test_tables_3_to_5_say_what_the_supplied_text_says():
+    """Every number of the data files stands in the paper's text; Table 6 is not in it and says so."""
+    text = REPOSITORY.parent / "shared/paper/paper.txt"
+    if not text.is_file():
+        pytest.skip(f"the paper's text is not beside the checkout (looked for {text})")
+    lines = text.read_text().splitlines()
+    for number in (3, 4, 5):
+        for row in tables._read(number):
+            printed = [row[measure] for measure in TABLE_MEASURES if row[measure]]
+            found = [line for line in lines if line.split()[-len(printed):] == printed]
+            assert len(found) == 1 and found[0].startswith(row["model"]), (number, row)
+            assert row["source"].startswith("paper text")
+    assert {row["source"] for row in tables._read(6)} == {"unverified", "benchmark code"}
+
+
+def test_every_cell_of_the_paper_has_a_source():
+    for number in range(1, 7):
+        assert all(row["source"] for row in tables._read(number))
+
+
+def test_report_command(tmp_path):
+    """From scores to one page that needs nothing else, the newest run first."""
+    from PIL import Image
+
+    from data.files import write_json
+    for model, value in fake_scores().items():
+        write_json(tmp_path / f"scores/{model}.json", value)
+    for net, value in NETS.items():
+        write_json(tmp_path / f"nets/{net}.json", value)
+    write_json(tmp_path / "run/config.json", {"net": "deep", "settings": {"rate": "<0.01>"}, "versions": {"numpy": "1"}})
+    for name in ("first", "second"):
+        (tmp_path / "figures" / name).mkdir(parents=True)
+        Image.new("RGB", (4, 4)).save(tmp_path / f"figures/{name}/comparison.png")
+        process = command("evaluation.tables", "--scores", tmp_path / "scores", "--nets", tmp_path / "nets", "--runs",
+                          tmp_path / "run", "--figures", tmp_path / "figures", "--name", name, "--out", tmp_path / "out")
+        assert process.returncode == 0, process.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "index.html", *(f"{name}.{suffix}" for name in ("first", "second") for suffix in ("md", "csv", "tex", "json"))}
+    page = (tmp_path / "out/index.html").read_text()
+    assert page.index('id="second"') < page.index('id="first"') and page.count("data:image/png;base64,") == 2
+    assert 'src="http' not in page and "href=\"http" not in page and "&lt;0.01&gt;" in page
+    assert all(page.count(f"Table {number}:") == 2 for number in range(1, 7))
+
+
+def test_a_damaged_score_file_is_named(tmp_path):
+    (tmp_path / "shallow.json").write_text("{")
+    process = command("evaluation.tables", "--scores", tmp_path, "--nets", tmp_path, "--name", "a", "--out", tmp_path / "o")
+    assert "shallow.json: not valid JSON" in one_line(process)
+    (tmp_path / "shallow.json").unlink()
+    process = command("evaluation.tables", "--scores", tmp_path, "--nets", tmp_path, "--name", "a", "--out", tmp_path / "o")
+    assert "no scores" in one_line(process)
