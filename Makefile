@@ -26,21 +26,28 @@ PREPARED := build/data/$(NAME)/manifest.json
 SHALLOW := build/runs/$(NAME)-shallow/weights.npz
 DEEP := build/runs/$(NAME)-deep/weights.caffemodel
 PREDICTIONS := $(foreach net,shallow deep,build/predictions/$(NAME)/$(net)/predictions.h5)
-SCORES := $(foreach model,shallow deep centre-prior chance,build/scores/$(NAME)/$(model).json)
-TABLES := build/tables/$(NAME).json
+BASELINES := chance centre-prior itti gbvs bms one-observer
+CONVENTION ?= mit
+RUN := $(NAME)$(if $(filter-out mit,$(CONVENTION)),-$(CONVENTION))
+SCORES := $(foreach model,shallow deep $(BASELINES),build/scores/$(RUN)/$(model).json)
+NETS := $(foreach net,shallow deep,build/nets/$(NAME)/$(net).json)
+FIGURES := build/figures/$(RUN)/.ready
+TABLES := build/tables/$(RUN).json
 
 export CAFFE_SRC PYTHON
 
 # Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
-.PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(TABLES)
+.PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-.PHONY: FORCE help doctor env caffe data train-shallow train-deep predict reproduce-tables test lint clean clean-runs
+.PHONY: FORCE help doctor env caffe cluster data train-shallow train-deep predict reproduce-tables figures test bench \
+  lint clean clean-runs
 
 help:
 	@echo 'Saliency prediction with the two networks of Pan et al., CVPR 2016'
 	@echo
 	@echo '  make reproduce-tables   everything below that is missing, then build/tables/*.{md,csv,tex} and index.html'
 	@echo '  make test               the tests'
+	@echo '  make bench              the benchmarks, peers beside us in one run: build/bench/*.json'
 	@echo
 	@echo '  make doctor             what is missing on this machine, and the command that brings it'
 	@echo '  make env                build/env: Python 3.11 and the pins of requirements.txt   [PYTHON=path]'
@@ -49,9 +56,12 @@ help:
 	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
 	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
 	@echo '  make predict            NET=shallow|deep IMAGES=picture-or-folder OUT=folder [WEIGHTS=file]'
+	@echo '  make figures            Figures 1, 3 and 5, training curves and scores of the two nets: build/figures/*/*.png'
+	@echo '  make cluster            Dask into build/env: evaluation.score --dask scores on many machines'
 	@echo '  make clean-runs | clean remove what was trained and computed | all of build/'
 	@echo
 	@echo '  DATASET=synthetic (default, made here) | osie (DATA_ROOT=path of it)'
+	@echo '  CONVENTION=mit (default) | salicon: whose way of measuring'
 	@echo '  SCALE=demo (minutes) | paper (hours to days; default for the paper'\''s training sets)'
 
 doctor:
@@ -85,19 +95,37 @@ build/predictions/$(NAME)/shallow/predictions.h5: $(SHALLOW)
 build/predictions/$(NAME)/deep/predictions.h5: $(DEEP)
 	@$(PY) -m models.predict --net deep --weights $< --dataset $(DATASET) $(ROOT) --out $(@D)
 
-build/scores/$(NAME)/shallow.json build/scores/$(NAME)/deep.json: build/scores/$(NAME)/%.json: build/predictions/$(NAME)/%/predictions.h5
-	@$(PY) -m evaluation.score --predictions $< --dataset $(DATASET) $(ROOT) --out $(basename $@)
+SCORE = $(PY) -m evaluation.score --dataset $(DATASET) $(ROOT) --convention $(CONVENTION) \
+  --prior build/scores/$(RUN)/centre-prior.npz --out $(basename $@)
 
-build/scores/$(NAME)/centre-prior.json build/scores/$(NAME)/chance.json: build/scores/$(NAME)/%.json: | $(READY_ENV)
-	@$(PY) -m evaluation.score --baseline $* --dataset $(DATASET) $(ROOT) --out $(basename $@)
+build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(RUN)/%.json: build/predictions/$(NAME)/%/predictions.h5
+	@$(SCORE) --predictions $<
 
-$(TABLES): $(SCORES)
-	@$(PY) -m evaluation.tables --scores build/scores/$(NAME) --predictions build/predictions/$(NAME) $(ROOT) \
-	  --scale $(SCALE) --name $(NAME) --out build/tables
+$(BASELINES:%=build/scores/$(RUN)/%.json): build/scores/$(RUN)/%.json: | $(READY_ENV)
+	@$(SCORE) --baseline $*
+
+build/nets/$(NAME)/shallow.json: $(SHALLOW)
+	@$(PY) -m models.describe --net shallow --weights $< --out $(basename $@)
+
+build/nets/$(NAME)/deep.json: $(DEEP)
+	@$(PY) -m models.describe --net deep --weights $< --out $(basename $@)
+
+$(FIGURES): $(SCORES) $(NETS)
+	@$(PY) -m evaluation.figures --dataset $(DATASET) $(ROOT) --predictions build/predictions/$(NAME) \
+	  --scores build/scores/$(RUN) --runs-shallow $(dir $(SHALLOW)) --runs-deep $(dir $(DEEP)) \
+	  --filters build/nets/$(NAME) --out $(@D)
+	@touch $@
+
+$(TABLES): $(SCORES) $(NETS) $(FIGURES)
+	@$(PY) -m evaluation.tables --scores build/scores/$(RUN) --nets build/nets/$(NAME) $(ROOT) \
+	  --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures --scale $(SCALE) --name $(RUN) --out build/tables
 
 # Set-up first, so that what is missing on the machine is said in the first minute and not after training.
 reproduce-tables: $(READY_ENV) $(READY_CAFFE) $(TABLES)
-	@echo 'tables and pictures: build/tables/$(NAME).md and build/tables/index.html'
+	@echo 'tables and pictures: build/tables/$(RUN).md and build/tables/index.html'
+
+figures: $(READY_ENV) $(READY_CAFFE) $(FIGURES)
+	@echo 'figures: build/figures/$(RUN)/'
 
 NET ?= deep
 WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
@@ -110,11 +138,17 @@ predict: | $(READY_ENV) $(READY_CAFFE)
 test: | $(READY_ENV) $(READY_CAFFE)
 	@$(PY) -m pytest
 
+bench: | $(READY_ENV)
+	@bench/run.sh
+
+cluster: | $(READY_ENV)
+	@setup/cluster.sh
+
 lint: | $(READY_ENV)
 	@$(PY) -m ruff check .
 
 clean-runs:
-	rm -rf build/runs build/predictions build/scores build/tables
+	rm -rf build/runs build/predictions build/scores build/nets build/figures build/tables
 
 clean:
 	rm -rf build
