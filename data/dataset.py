@@ -16,6 +16,7 @@ from data.errors import UserError
 
 MODULES = {"synthetic": "data.synthetic", "osie": "data.osie"}
 SPLITS = ("train", "test")
+FEW = 300  # fixated pixels up to which a density is a sum of Gaussians and not a blurred map
 
 
 class Sample:
@@ -219,8 +220,20 @@ def density_map(fixations, shape, sigma):
     """
     import cv2
 
+    marked = fixation_map(fixations, shape)
     size = 2 * int(4 * sigma + 0.5) + 1
-    density = cv2.GaussianBlur(fixation_map(fixations, shape).astype(np.float32), (size, size), sigma,
-                               borderType=cv2.BORDER_CONSTANT)
+    rows, columns = np.nonzero(marked)
+    if rows.size <= FEW:  # as eye trackers give: adding up so many Gaussians is up to five times faster
+        kernel = cv2.getGaussianKernel(size, sigma, cv2.CV_32F)[:, 0]
+        density = _lines(kernel, rows, shape[0]) @ _lines(kernel, columns, shape[1]).T
+    else:
+        density = cv2.GaussianBlur(marked.astype(np.float32), (size, size), sigma, borderType=cv2.BORDER_CONSTANT)
     peak = density.max()
     return density / peak if peak > 0 else density
+
+
+def _lines(kernel, centres, length):
+    """float32 (length, N): the kernel around each of N centres on a line, cut off at its ends."""
+    padded = np.pad(kernel, 1)
+    offsets = np.arange(length)[:, None] - centres + len(kernel) // 2 + 1
+    return padded[offsets.clip(0, len(padded) - 1)]

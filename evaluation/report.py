@@ -3,11 +3,12 @@ import base64
 import html
 from pathlib import Path
 
+FIRST = "comparison.png"  # stands before the tables
 FIGURES = {  # in the order of the page
-    "comparison.png": "Figures 1 and 5: image, people, shallow net, deep net, as heat over the image",
+    FIRST: "Figures 1 and 5: image, people, shallow net, deep net, as heat over the image",
     "comparison-maps.png": "The same as maps, as the paper prints them",
     "scatter.png": "Every test image: its score with the shallow net against that with the deep net",
-    "filters-shallow.png": "Figure 3: filters of the shallow net's first layer",
+    "filters-shallow.png": "Figure 3: filters of the shallow net's first layer; at demo scale still near their start",
     "filters-deep.png": "The same of the deep net",
     "curves-shallow.png": "Training of the shallow net",
     "curves-deep.png": "Training of the deep net",
@@ -37,27 +38,33 @@ def to_html(out, figures):
 
 def _section(run, figures):
     first, *rest = run["tables"]
-    parts = [f'<section id="{html.escape(run["name"])}">', _table(first)]
-    for name, caption in FIGURES.items():
-        if figures and (figures / name).is_file():
-            picture = base64.b64encode((figures / name).read_bytes()).decode()
-            parts.append(f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{picture}">'
-                         f"<figcaption>{html.escape(caption)}</figcaption></figure>")
-    return "\n".join([*parts, *map(_table, rest), _settings(run["runs"]), "</section>"])
+    pictures = {name: _figure(figures / name, caption) for name, caption in FIGURES.items()
+                if figures and (figures / name).is_file()}
+    return "\n".join([f'<section id="{html.escape(run["name"])}">', _table(first), pictures.pop(FIRST, ""),
+                      *map(_table, rest), *pictures.values(), _settings(run["runs"]), "</section>"])
+
+
+def _figure(path, caption):
+    picture = base64.b64encode(path.read_bytes()).decode()
+    return (f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{picture}">'
+            f"<figcaption>{html.escape(caption)}</figcaption></figure>")
 
 
 def _table(table):
-    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in ("Model", "", *table["headings"], *table["notes"]))
-    body = []
+    lined, body = table["header"][1] == "", []
+    numbers = range(1 + lined, 1 + lined + len(table["columns"])) if table["rows"][0]["values"] else ()
+    head = "".join(f'<th{" class=number" if place in numbers else ""}>{html.escape(cell)}</th>'
+                   for place, cell in enumerate(table["header"]))
     for index, row in enumerate(table["rows"]):
         again = index > 0 and table["rows"][index - 1]["name"] == row["name"]
         # numbers are set to the right; words, as in Table 2, to the left
-        cells = [f'<td class="{"words" if not row["values"] else "number"}">{html.escape(row["cells"][column])}</td>'
-                 for column in table["columns"]]
-        notes = "".join(f"<td>{html.escape(note)}</td>" for note in row["notes"])
+        kind = "number" if row["values"] else "words"
+        cells = ["" if again else row["name"], *([row["line"]] if lined else [])]
         body.append(f'<tr class="{row["line"].replace(" ", "-")}{"" if again else " first"}">'
-                    f'<td>{"" if again else html.escape(row["name"])}</td><td>{row["line"]}</td>'
-                    f'{"".join(cells)}{notes}</tr>')
+                    + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
+                    + "".join(f'<td class="{kind}">{html.escape(row["cells"][column])}</td>'
+                              for column in table["columns"])
+                    + "".join(f"<td>{html.escape(note)}</td>" for note in row["notes"]) + "</tr>")
     return (f"<h2>{html.escape(table['title'])}</h2><div><table><thead><tr>{head}</tr></thead>"
             f"<tbody>{''.join(body)}</tbody></table></div><p>{html.escape(table['caption'])}</p>")
 
@@ -83,7 +90,7 @@ h1 { line-height: 1.2 } h2 { margin: 2.5rem 0 .5rem } section { margin-bottom: 4
 div { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-size: .85rem }
 th, td { text-align: left; padding: .2rem .5rem; vertical-align: baseline }
 thead th { border-bottom: 2px solid #444 } tr.first td { border-top: 1px solid #ddd }
-td.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
 tr.this-run { background: #eef6ff } tr.paper { color: #555 } tr.difference { color: #888; font-style: italic }
 p, figcaption { color: #555; font-size: .9rem; max-width: 60rem } figure { margin: 2rem 0 } img { max-width: 100% }
 details { margin: .5rem 0 } summary { cursor: pointer }

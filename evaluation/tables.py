@@ -75,8 +75,9 @@ def build(scores, nets, root, scale):
     Returns
     -------
     list of dict
-        Each has title, caption, columns, and rows. A row has name, line (paper, this run or difference), cells
-        (text by column), values (numbers by column, None where there is none) and notes (the last columns).
+        Each has title, caption, columns (keys), header (all columns as printed) and rows. A row has name, line (paper,
+        this run or difference), cells (text by column), values (numbers by column, None where there is none)
+        and notes (the last columns).
         The first table is this run's, then come Tables 1 to 6.
     """
     return [this_run(scores, scale), table_1(nets), table_2(scores, root),
@@ -86,11 +87,11 @@ def build(scores, nets, root, scale):
 def this_run(scores, scale):
     """Every model and measure of this run, with 95% intervals."""
     about = _about(scores)
-    rows = [_ours(scores[model], MODELS[model], MEASURES) for model in MODELS if model in scores]
+    rows = [{**_ours(scores[model], MODELS[model], MEASURES), "notes": []} for model in MODELS if model in scores]
     return _table(f"This run: {about['dataset']}, {scale} scale", MEASURES, rows,
                   f"{_described(about)}; nets trained at {scale} scale. Mean over images ± half the bootstrap 95% "
                   "interval. KL and EMD: lower is better. IG: in bits, against the training images' centre prior. "
-                  + _undefined(scores) + _demo(scale))
+                  + _undefined(scores) + _demo(scale), notes=())
 
 
 def table_1(nets):
@@ -110,7 +111,7 @@ def table_1(nets):
                   f"twice. The paper's parameters of the shallow net are {slip:.2f} MiB short of what its own layers "
                   "hold, and so are both totals: a slip in the paper. Other differences are rounding: the paper adds "
                   "rounded numbers. Comparable: yes, it is the same count.",
-                  headings=("Shallow", "Deep"), notes=("Source",))
+                  headings=("Shallow", "Deep"), notes=("Source",), first="Memory")
 
 
 def table_2(scores, root):
@@ -129,7 +130,7 @@ def table_2(scores, root):
                   "The line of this run gives training / test where they differ; each net takes its validation "
                   "images out of the training images. Comparable: "
                   + ("yes." if about["dataset"] in COMPARABLE.values() else "no, it is another data set."),
-                  headings=[column.capitalize() for column in columns], notes=("Source",))
+                  headings=[column.capitalize() for column in columns], notes=("Source",), first="Data set")
 
 
 def compared(number, scores, scale):
@@ -154,7 +155,7 @@ def compared(number, scores, scale):
 
 def to_markdown(table):
     """A table as Markdown."""
-    header = ["Model", "", *table["headings"], *table["notes"]]
+    header = table["header"]
     lines = [f"## {table['title']}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
     lines += ["| " + " | ".join(line) + " |" for line in _lines(table)]
     return "\n".join([*lines, "", table["caption"], ""])
@@ -166,10 +167,10 @@ def to_latex(table):
         for character in "&%#_":
             text = text.replace(character, f"\\{character}")
         return text.replace("±", "$\\pm$")
-    header = ["Model", "", *table["headings"], *table["notes"]]
+    words = len(table["header"]) - len(table["columns"]) - len(table["notes"])
     lines = ["\\begin{table}", "\\centering", f"\\caption{{{escape(table['title'] + '. ' + table['caption'])}}}",
-             f"\\begin{{tabular}}{{ll{'r' * len(table['columns'])}{'l' * len(table['notes'])}}}", "\\toprule",
-             " & ".join(escape(cell) for cell in header) + " \\\\", "\\midrule"]
+             f"\\begin{{tabular}}{{{'l' * words}{'r' * len(table['columns'])}{'l' * len(table['notes'])}}}",
+             "\\toprule", " & ".join(escape(cell) for cell in table["header"]) + " \\\\", "\\midrule"]
     previous = None
     for row, line in zip(table["rows"], _lines(table), strict=True):
         if previous not in (None, row["name"]):
@@ -196,9 +197,11 @@ def to_csv(tables):
     return text.getvalue()
 
 
-def _table(title, columns, rows, caption, headings=None, notes=("Data", "Images", "Source")):
+def _table(title, columns, rows, caption, headings=None, notes=("Data", "Images", "Source"), first="Model"):
+    # whose line it is needs no column where all are ours
+    words = [first, ""] if any(row["line"] != OUR_LINE for row in rows) else [first]
     return {"title": title, "caption": caption, "columns": list(columns), "rows": rows, "notes": list(notes),
-            "headings": list(headings or [HEADINGS[column] for column in columns])}
+            "header": [*words, *(headings or [HEADINGS[column] for column in columns]), *notes]}
 
 
 def _row(name, line, values, form, notes):
@@ -247,7 +250,7 @@ def _caption(number, sets, about, scale, scores):
                f"here, and the lines of this run stand in on {about['dataset']}. The paper's lines are second-hand "
                "where marked unverified. ") if number == 6 else ""
     verdict = ("Comparable: yes, where the data are the same. " if yes else
-               f"Comparable: no. {'; '.join(reasons).capitalize()}. The differences show where this run stands, "
+               f"Comparable: no; {'; '.join(reasons)}. The differences show where this run stands, "
                "not how well the paper is reproduced. ")
     return f"{servers}{verdict}This run: {_described(about)}. {_undefined(scores)}{_demo(scale)}".strip()
 
@@ -279,8 +282,9 @@ def _listed(names):
 
 def _lines(table):
     """The rows as text, a list of cells each."""
-    return [[row["name"], row["line"], *(row["cells"][column] for column in table["columns"]), *row["notes"]]
-            for row in table["rows"]]
+    lined = table["header"][1] == ""
+    return [[row["name"], *([row["line"]] if lined else []),
+             *(row["cells"][column] for column in table["columns"]), *row["notes"]] for row in table["rows"]]
 
 
 def _read(number):

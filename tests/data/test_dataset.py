@@ -34,6 +34,26 @@ def test_density_of_one_fixation_is_a_gaussian(row, column):
     assert density.max() == 1 and density.min() >= 0 and density.dtype == np.float32
 
 
+@pytest.mark.parametrize("count", [1, 40, 300])
+def test_adding_gaussians_is_blurring(count):
+    """Few fixations and many go different ways to the same density."""
+    points = np.random.default_rng(count).uniform(0, [79, 59], (count, 2)).astype(np.float32)
+    few = dataset.density_map(points, (60, 80), sigma=7)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dataset, "FEW", 0)
+        many = dataset.density_map(points, (60, 80), sigma=7)
+    np.testing.assert_allclose(few, many, atol=2e-6)
+    assert few.dtype == many.dtype == np.float32 and few.max() == 1
+
+
+def test_observers_are_kept_with_the_fixations_in_the_frame():
+    looks = [(1, 2), (-9, 0), (5, 3), (6, 1)], [0, 0, 1, 2]
+    sample = dataset.Sample("a", (4, 6), None, lambda: looks, sigma=1)
+    assert sample.fixations.tolist() == [[1, 2], [5, 3]] and sample.observers.tolist() == [0, 1]
+    assert sample.observers.dtype == np.int32
+    assert dataset.Sample("a", (4, 6), None, lambda: looks[0], sigma=1).observers is None
+
+
 def test_density_without_fixations_is_zero():
     assert not dataset.density_map(np.zeros((0, 2)), (20, 30), sigma=3).any()
 

@@ -21,6 +21,7 @@ def test_eyes_test_and_mouse_trains(tiny):
     sample = test[0]
     np.testing.assert_allclose(sample.fixations, eyes[sample.name], atol=0.01)  # uint16 kept whole pixels
     assert sample.image.shape == (600, 800, 3)
+    assert sample.observers.tolist() == np.repeat(range(15), 6).tolist() and (train[0].observers == 1).all()
     assert len(train[0].fixations) == 300 and len(osie.load("train", root, gaze="eyes")[0].fixations) == 90
 
 

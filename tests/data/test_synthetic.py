@@ -10,6 +10,7 @@ def test_contract():
     sample = test[3]
     assert sample.image.shape == (480, 640, 3) and sample.image.dtype == np.uint8
     assert sample.fixations.dtype == np.float32 and len(sample.fixations) > 50
+    assert len(sample.observers) == len(sample.fixations) and set(sample.observers) == set(range(20))
     assert (sample.fixations >= 0).all() and (sample.fixations <= [639, 479]).all()
     assert sample.density.shape == (480, 640) and 0 <= sample.density.min() and sample.density.max() == 1
     assert [s.name for s in test[:2]] == test.names[:2]

@@ -78,7 +78,7 @@ def test_mit300_is_never_ours(built):
 def test_captions_say_whether_a_run_is_comparable(built):
     for number in (3, 4, 5, 6):
         caption = built[f"Table {number}"]["caption"]
-        assert "Comparable: no. " in caption and "demo scale" in caption and "seed 2016" in caption and "mit convention" in caption
+        assert "Comparable: no; " in caption and "demo scale" in caption and "seed 2016" in caption and "mit convention" in caption
     sets = ["SALICON validation", "SALICON test"]
     about = fake_scores("salicon")["shallow"]
     assert tables._verdict(sets, about, "paper") == (True, [])
