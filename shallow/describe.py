@@ -1,8 +1,7 @@
 """What the shallow net is made of, as Theano computes it."""
 import numpy as np
 
-from data.runs import read_config
-from shallow import weights as files
+from shallow.weights import load_net
 
 
 def describe(weights=None):
@@ -25,20 +24,14 @@ def describe(weights=None):
     UserError
         No C++ compiler, or the weights are damaged, diverged or another net's.
     """
-    arrays = None
-    if weights is not None:
-        read_config(weights, "shallow")
-        arrays, _ = files.load(weights)
+    net, arrays = (None, None) if weights is None else load_net(weights)  # reads the file before Theano compiles
     from shallow import network
 
-    conv3 = "conv3.b"  # 128 or, for iSUN, 64; a file without it is refused by `assign`
-    filters = arrays[conv3].size if arrays and conv3 in arrays else network.CONV3_FILTERS["salicon"]
-    net = network.build(conv3_filters=filters)
-    parameters = network.named_parameters(net)
-    if arrays is not None:
-        files.assign(parameters, arrays, weights)
-    shapes = {name: parameter.get_value(borrow=True).shape for name, parameter in parameters.items()}
-    return boxes(net), shapes, None if arrays is None else correlation_filters(arrays["conv1.W"])
+    net = net or network.build()
+    filters = None if arrays is None else correlation_filters(arrays["conv1.W"])
+    shapes = {name: parameter.get_value(borrow=True).shape
+              for name, parameter in network.named_parameters(net).items()}
+    return boxes(net), shapes, filters
 
 
 def boxes(net):

@@ -1,7 +1,6 @@
 """The shallow net as a Predictor: any image in, a saliency map of its size out."""
-from data.runs import read_config
 from shallow import preprocess
-from shallow import weights as files
+from shallow.weights import load_net
 
 
 class Predictor:
@@ -18,15 +17,9 @@ class Predictor:
     """
 
     def __init__(self, weights):
-        read_config(weights, "shallow")
-        arrays, _ = files.load(weights)
-        from shallow import network
+        net, _ = load_net(weights)
         from shallow.backend import lasagne, tensor, theano
 
-        # 128 or, for iSUN, 64; a file without conv3 is refused by `assign`
-        filters = arrays["conv3.b"].size if "conv3.b" in arrays else network.CONV3_FILTERS["salicon"]
-        net = network.build(conv3_filters=filters)
-        files.assign(network.named_parameters(net), arrays, weights)
         images = tensor.tensor4("images")
         self._forward = theano.function([images], lasagne.layers.get_output(net, images, deterministic=True))
 

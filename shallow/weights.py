@@ -6,6 +6,7 @@ import numpy as np
 
 from data.errors import UserError, describe
 from data.files import atomic, need_space
+from data.runs import read_config
 
 SETTINGS = "settings"  # name of the entry that holds JSON instead of numbers
 
@@ -55,6 +56,30 @@ def load(path):
     except (KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: not weights of this project, it has no {SETTINGS!r} entry; "
                         "give the weights.npz of a run") from error
+
+
+def load_net(path):
+    """Build the net that a file of weights is of, 128 filters in conv3 or 64, and put them in.
+
+    Returns
+    -------
+    (lasagne.layers.Layer, dict of str: array)
+        As `network.build` gives it, and the arrays of the file.
+
+    Raises
+    ------
+    UserError
+        No C++ compiler, or the weights are damaged, diverged or another net's.
+    """
+    read_config(path, "shallow")
+    arrays, _ = load(path)
+    from shallow import network
+
+    # a file without conv3 is refused by `assign`
+    filters = arrays["conv3.b"].size if "conv3.b" in arrays else network.CONV3_FILTERS["salicon"]
+    net = network.build(conv3_filters=filters)
+    assign(network.named_parameters(net), arrays, path)
+    return net, arrays
 
 
 def assign(parameters, arrays, path):
