@@ -88,7 +88,8 @@ class Map:
         """Of the differences from the mean."""
         scratch = np.empty(BLOCK)
         centred = (np.subtract(block, self.mean, out=scratch[:block.size]) for block in self.blocks())
-        return float(sum(block @ block for block in centred))
+        with np.errstate(over="ignore"):
+            return float(sum(block @ block for block in centred))
 
     def scaled(self, values):
         """Some of this map's values on the scale on which its minimum is 0 and its maximum 1; 0 if constant."""
@@ -138,6 +139,7 @@ def similarity(saliency, density):
         return 0.0
     if saliency.constant or density.constant:
         return float("nan")
+    saliency, density = (_representable(one, one.total_above_low) for one in (saliency, density))
     first, second = np.empty(BLOCK), np.empty(BLOCK)
     shared = 0.0
     for ours, theirs in zip(saliency.blocks(), density.blocks()):
@@ -163,6 +165,7 @@ def cc(saliency, density):
     saliency, density = _pair(saliency, density)
     if saliency.constant or density.constant:
         return float("nan")
+    saliency, density = (_representable(one, one.sum_of_squares) for one in (saliency, density))
     first, second = np.empty(BLOCK), np.empty(BLOCK)
     product = sum(np.subtract(ours, saliency.mean, out=first[:ours.size])
                   @ np.subtract(theirs, density.mean, out=second[:theirs.size])
@@ -187,6 +190,7 @@ def nss(saliency, fixations, ddof=1):
     saliency, fixations = _on(saliency, fixations)
     if not fixations.count or saliency.constant:
         return float("nan")
+    saliency = _representable(saliency, saliency.sum_of_squares)
     deviation = np.sqrt(saliency.sum_of_squares / (saliency.size - ddof))
     return float((saliency.flat[fixations.where] - saliency.mean).mean() / deviation)
 
@@ -222,6 +226,7 @@ def kl_divergence(saliency, density):
         saliency = Map(np.maximum(saliency.values, 0), given.name)
     if not density.total:
         return 0.0
+    saliency, density = (_representable(one, one.total) for one in (saliency, density))
     # with q = theirs / total: q / (p + eps) = theirs / (ours * scale + eps * total)
     scale = density.total / (saliency.total or 1.0)
     scratch, lost = np.empty(BLOCK), 0.0
@@ -424,6 +429,13 @@ def _on(saliency, fixations, name="prediction"):
 def _resized(saliency, shape, name):
     saliency = saliency if isinstance(saliency, Map) else Map(saliency, name)
     return saliency if saliency.shape == shape else Map(imresize(saliency.values, shape), name)
+
+
+def _representable(one, size):
+    """The map, times a power of two if `size`, computed of it, leaves float64's range: no score changes."""
+    if one.constant or 1e-280 < size < 1e280:
+        return one
+    return Map(one.values * (2.0 ** 600 if size < 1 else 2.0 ** -600), one.name)
 
 
 def _generator(rng):

@@ -15,6 +15,7 @@ import contextlib
 import csv
 import io
 import sys
+from pathlib import Path
 
 from data.errors import UserError, run
 from evaluation.baselines import BASELINES
@@ -46,6 +47,7 @@ def main():
 
     from data.dataset import load
 
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # if that cannot be, it is said now and not after the work
     dataset = load(args.dataset, "test", args.data_root)
     with _workers(args.dask, args.jobs):
         maps, model = _open_maps(args, dataset)

@@ -299,6 +299,30 @@ def test_kl_of_a_resized_map_does_not_mind_the_undershoot():
         metrics.kl_divergence(spike - 0.1, density)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-12, 1e6, 1e200])
+def test_the_scale_of_a_map_does_not_matter(scale):
+    rng = np.random.default_rng(0)
+    saliency, density, people = rng.random((20, 30)), rng.random((20, 30)), rng.random((20, 30)) < 0.1
+    for measure, truth in ((metrics.similarity, density), (metrics.cc, density), (metrics.kl_divergence, density),
+                           (metrics.emd, density), (metrics.nss, people)):
+        assert measure(scale * saliency, truth) == pytest.approx(measure(saliency, truth), rel=1e-9)
+        if truth is density:
+            assert measure(saliency, scale * truth) == pytest.approx(measure(saliency, truth), rel=1e-9)
+    assert metrics.information_gain(scale * saliency, people, density) == pytest.approx(
+        metrics.information_gain(saliency, people, density), rel=1e-9)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_far_offset_costs_no_digits():
+    rng = np.random.default_rng(0)
+    values, density = rng.random((200, 300)), rng.random((200, 300))
+    saliency = 1e6 + values
+    exact = saliency - 1e6  # what is left of the values after that
+    for measure in (metrics.similarity, metrics.cc):
+        assert measure(saliency, density) == pytest.approx(measure(exact, density), abs=1e-10)
+
+
 @pytest.mark.parametrize("step", [0, -0.1, 1.5])
 def test_a_step_must_be_a_step(step):
     with pytest.raises(ValueError, match="step"):
