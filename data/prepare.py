@@ -15,7 +15,7 @@ import argparse
 import os
 from pathlib import Path
 
-from data.arguments import positive_int
+from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 
 SEED = 2016
@@ -35,7 +35,7 @@ def main():
                         help="size of the deep net's images: 128x96 or the paper's 320x240 (default: %(default)s)")
     parser.add_argument("--limit", type=positive_int, metavar="N",
                         help="use only the first N images of the shuffled split")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the shuffle (default: %(default)s)")
+    parser.add_argument("--seed", type=natural_int, default=SEED, help="of the shuffle (default: %(default)s)")
     parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     args = parser.parse_args()
     prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs)

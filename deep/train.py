@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from data import runs
-from data.arguments import positive_int
+from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 from data.files import atomic, need_space, read_json, write_json, write_text
 from data.interrupts import Interrupts
@@ -40,7 +40,7 @@ def main():
     parser.add_argument("--rescale-conv1", action="store_true",
                         help="multiply VGG's conv1 by 127.5 (see deep/surgery.py)")
     parser.add_argument("--iterations", type=positive_int, help="override the preset's")
-    parser.add_argument("--seed", type=int, default=2016, help="of the random start (default: %(default)s)")
+    parser.add_argument("--seed", type=natural_int, default=2016, help="of the random start (default: %(default)s)")
     parser.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
     args = parser.parse_args()
     return train(args)

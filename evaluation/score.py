@@ -14,11 +14,13 @@ import argparse
 import contextlib
 import csv
 import io
+import os
 import sys
 from pathlib import Path
 
+from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
-from evaluation.baselines import BASELINES
+from evaluation.baselines import BASELINES, LABELS, MODELS, chance, saved_centre_prior
 from evaluation.metrics import MEASURES
 
 CONVENTIONS = ("mit", "salicon")
@@ -40,8 +42,8 @@ def main():
     parser.add_argument("--out", required=True, help="path without suffix: OUT.csv and OUT.json are written")
     parser.add_argument("--convention", choices=CONVENTIONS, default="mit", help="default: %(default)s")
     parser.add_argument("--prior", help=".npz to keep the centre prior in, or to take it from if it is there")
-    parser.add_argument("--seed", type=int, default=SEED, help="of everything drawn at random (default: %(default)s)")
-    parser.add_argument("--jobs", type=int, default=-1, help="processes (default: all cores)")
+    parser.add_argument("--seed", type=natural_int, default=SEED, help="of all that is drawn (default: %(default)s)")
+    parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--dask", metavar="ADDRESS", help="score on this Dask cluster, or on one made here: local")
     args = parser.parse_args()
 
@@ -50,9 +52,10 @@ def main():
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # if that cannot be, it is said now and not after the work
     dataset = load(args.dataset, "test", args.data_root)
     with _workers(args.dask, args.jobs):
-        maps, model = _open_maps(args, dataset)
-        from evaluation.baselines import saved_centre_prior
+        maps, model = _predictions(args, dataset) if args.predictions else (None, LABELS[args.baseline])
         prior = saved_centre_prior(args.dataset, args.data_root, args.prior, args.jobs)
+        if args.baseline:
+            maps = _baseline(args, prior)
         rows = score(dataset, maps, prior, args.convention, args.seed, args.jobs)
     summary = {"model": args.model or model, "dataset": args.dataset, "edition": dataset.about["edition"],
                "split": "test", "convention": args.convention, "seed": args.seed, "images": len(dataset),
@@ -208,31 +211,31 @@ def _report(out, rows, summary):
     return 1 if wrong else 0
 
 
-def _open_maps(args, dataset):
-    """What gives each image's map, and the model's name; for one observer there is no such map."""
-    from evaluation import baselines
+def _predictions(args, dataset):
+    """What gives each image's map, and the model's name."""
+    from data.maps import open_maps
 
-    if args.predictions:
-        from data.maps import open_maps
-        maps = open_maps(args.predictions)
-        known = [name for name in dataset.names if name in maps]
-        if not known:
-            raise UserError(f"{args.predictions}: has no map of any of the {len(dataset)} test images of "
-                            f"{args.dataset} ({dataset.names[0]}, ...); maps must be named as the images are")
-        if extra := sorted(set(maps.names) - set(known)):
-            print(f"{args.predictions}: {len(extra)} maps are of no test image of {args.dataset}, {extra[0]} for one; "
-                  "not scored", file=sys.stderr)
-        return (lambda index, sample: maps[sample.name] if sample.name in maps else _missing(args)), maps.model
-    label = baselines.LABELS[args.baseline]
+    maps = open_maps(args.predictions)
+    known = [name for name in dataset.names if name in maps]
+    if not known:
+        raise UserError(f"{args.predictions}: has no map of any of the {len(dataset)} test images of {args.dataset} "
+                        f"({dataset.names[0]}, ...); maps must be named as the images are")
+    if extra := sorted(set(maps.names) - set(known)):
+        print(f"{args.predictions}: {len(extra)} maps are of no test image of {args.dataset}, {extra[0]} for one; "
+              "not scored", file=sys.stderr)
+    return (lambda index, sample: maps[sample.name] if sample.name in maps else _missing(args)), maps.model
+
+
+def _baseline(args, prior):
+    """What gives each image's map; None for one observer, who has one for each of the others."""
     if args.baseline == "one-observer":
-        return None, label
+        return None
     if args.baseline == "chance":
-        return (lambda index, sample: baselines.chance(sample.shape, (args.seed, index))), label
+        return lambda index, sample: chance(sample.shape, (args.seed, index))
     if args.baseline == "centre-prior":
-        prior = baselines.saved_centre_prior(args.dataset, args.data_root, args.prior, args.jobs)
-        return (lambda index, sample: prior), label
-    model = baselines.MODELS[args.baseline]
-    return (lambda index, sample: model(sample.image)), label
+        return lambda index, sample: prior
+    model = MODELS[args.baseline]
+    return lambda index, sample: model(sample.image)
 
 
 def _missing(args):
@@ -250,7 +253,7 @@ def _workers(dask, jobs):
         raise UserError(f"--dask needs Dask, which is not installed ({error}); run: make cluster") from error
     stack = contextlib.ExitStack()
     try:
-        client = Client(n_workers=jobs if jobs > 0 else None, threads_per_worker=1, dashboard_address=None) \
+        client = Client(n_workers=jobs, threads_per_worker=1, dashboard_address=None) \
             if dask == "local" else Client(dask, timeout=10)
     except OSError as error:
         raise UserError(f"{dask}: no Dask scheduler answers there ({error}); "

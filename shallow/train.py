@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from data import runs
-from data.arguments import positive_int
+from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 from data.files import read_json
 from data.interrupts import Interrupts
@@ -57,7 +57,7 @@ def main():
     parser.add_argument("--init", choices=["paper", "released"], help="override the preset's random start")
     parser.add_argument("--conv3-filters", type=int, default=128, choices=[64, 128],
                         help="128, or 64 as for iSUN (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=2016, help="of start, order and mirroring (default: %(default)s)")
+    parser.add_argument("--seed", type=natural_int, default=2016, help="of all that is drawn (default: %(default)s)")
     parser.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
     args = parser.parse_args()
     overrides = {name: getattr(args, name) for name in ("epochs", "batch", "learning_rate", "l2", "max_norm", "init")
