@@ -73,9 +73,10 @@ class Maps:
 
         try:
             with h5py.File(self.path) as file:
-                return file[name][...]
-        except (OSError, KeyError) as error:
+                values = np.asarray(file[name][()])
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:  # damaged, or a group and no array
             raise UserError(f"{self.path}: no readable map {name!r} in it ({error}); predict again") from error
+        return _checked(values, f"{self.path}: {name}")
 
 
 class MapFolder:
@@ -156,7 +157,12 @@ def read_map(path):
         raise UserError(f"{path}: has no variable I; save the map as I, as LSUN has it, or as .npy") from error
     except Exception as error:  # each reader has its own classes for damage
         raise UserError(f"{path}: cannot be read as a map ({error}); write it again") from error
+    return _checked(values, path)
+
+
+def _checked(values, where):
+    """The values, if they are one number a pixel."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
-        raise UserError(f"{path}: holds {values.dtype} of shape {values.shape}, a map is one number a pixel; "
+        raise UserError(f"{where}: holds {values.dtype} of shape {values.shape}, a map is one number a pixel; "
                         "write it again as (rows, columns)")
     return values

@@ -42,10 +42,7 @@ def main():
     from evaluation.report import to_html
 
     out = Path(args.out)
-    scores = {model: read_json(path) for model in MODELS if (path := Path(args.scores) / f"{model}.json").is_file()}
-    if not scores:
-        raise UserError(f"{args.scores}: no scores in this folder (looked for {', '.join(MODELS)}); "
-                        "score with evaluation.score --out FOLDER/MODEL first")
+    scores = read_scores(args.scores)
     nets = {net: read_json(Path(args.nets) / f"{net}.json") for net in ("shallow", "deep")}
     tables = build(scores, nets, args.data_root, args.scale)
     runs = {Path(folder).name: read_json(Path(folder) / "config.json") for folder in args.runs}
@@ -57,6 +54,36 @@ def main():
     print(to_markdown(tables[0]))
     print(f"{out / args.name}.md, .csv and .tex: this and Tables 1 to 6 beside the paper's\n"
           f"{out / 'index.html'}: all of it with figures; open it in a browser")
+
+
+def read_scores(folder):
+    """What evaluation.score wrote into a folder, by model.
+
+    Raises
+    ------
+    UserError
+        There is nothing, a file is damaged or something else's, or they are of different images.
+    """
+    from data.files import read_json
+
+    scores = {model: read_json(path) for model in MODELS if (path := Path(folder) / f"{model}.json").is_file()}
+    if not scores:
+        raise UserError(f"{folder}: no scores in this folder (looked for {', '.join(MODELS)}); "
+                        "score with evaluation.score --out FOLDER/MODEL first")
+    about = {}
+    for model, score in scores.items():
+        try:
+            about[model] = [score[key] for key in ("dataset", "edition", "split", "images", "convention", "seed")]
+            wanting = set(MEASURES) - set(score["measures"])
+        except (KeyError, TypeError) as error:
+            wanting = [error]
+        if wanting:
+            raise UserError(f"{folder}/{model}.json: not what evaluation.score writes; score again")
+        first = next(iter(about))
+        if about[model] != about[first]:
+            raise UserError(f"{folder}/{model}.json: is of {about[model]}, {first}.json of {about[first]}; score "
+                            "one of them again, or keep them in different folders")
+    return scores
 
 
 def build(scores, nets, root, scale):

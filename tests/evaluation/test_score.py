@@ -199,6 +199,19 @@ def test_damaged_maps_are_named(tmp_path, write, complaint):
         open_maps(tmp_path)["a"]
 
 
+def test_whatever_else_an_hdf5_file_may_hold(tmp_path):
+    import h5py
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_group("group")
+        file["text"], file["cube"], file["number"], file["complex"] = "x", np.zeros((3, 4, 5)), 5.0, np.eye(3) * 1j
+        file["good"] = np.eye(3)
+    maps = open_maps(tmp_path / "a.h5")
+    for name in ("group", "text", "cube", "number", "complex", "absent"):
+        with pytest.raises(UserError, match=f"a.h5.*{name}"):
+            maps[name]
+    assert maps["good"].shape == (3, 3)
+
+
 def test_missing_extra_and_foreign_maps(tmp_path):
     names = load("synthetic", "test").names
     arguments = ["--out", tmp_path / "scores", "--prior", _flat_prior(tmp_path)]

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from data.errors import UserError
 from evaluation import tables
 from evaluation.metrics import MEASURES, TABLE_MEASURES
 from tests.conftest import REPOSITORY, command, one_line
@@ -18,7 +19,7 @@ NETS = {  # what models.describe writes; tests/models/test_describe.py counts it
 
 def fake_scores(dataset="synthetic", convention="mit"):
     return {model: {"model": model, "dataset": dataset, "edition": "seed 2016", "split": "test", "images": 100,
-                    "convention": convention, "failed": 0, "measures": {
+                    "convention": convention, "failed": 0, "seed": 1, "measures": {
                         measure: {"mean": 0.1 * (i + 1) + 0.01 * j, "low": 0.1, "high": 0.12, "n": 100, "nan": 0}
                         for j, measure in enumerate(MEASURES)}} for i, model in enumerate(tables.MODELS)}
 
@@ -168,3 +169,15 @@ def test_a_damaged_score_file_is_named(tmp_path):
     (tmp_path / "shallow.json").unlink()
     process = command("evaluation.tables", "--scores", tmp_path, "--nets", tmp_path, "--name", "a", "--out", tmp_path / "o")
     assert "no scores" in one_line(process)
+
+
+def test_scores_of_different_images_are_not_mixed(tmp_path):
+    from data.files import write_json
+    scores = fake_scores()
+    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"measures": {}}, "not what evaluation.score")):
+        write_json(tmp_path / "shallow.json", scores["shallow"])
+        write_json(tmp_path / "bms.json", {**scores["bms"], **change})
+        with pytest.raises(UserError, match=complaint):
+            tables.read_scores(tmp_path)
+    (tmp_path / "bms.json").unlink()
+    assert list(tables.read_scores(tmp_path)) == ["shallow"]
