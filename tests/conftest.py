@@ -1,4 +1,5 @@
 """What several tests share: tiny data sets, prepared arrays, weights, and the real data beside the checkout."""
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,9 @@ import pytest
 # a busy machine must not fail a test
 hypothesis.settings.register_profile("unhurried", deadline=None)
 hypothesis.settings.load_profile("unhurried")
+
+# shells start what runs in the background with Ctrl-C ignored; the commands under test must not inherit that
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 OSIE = REPOSITORY.parent / "shared" / "osie"
