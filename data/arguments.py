@@ -1,5 +1,6 @@
 """Types for argparse that say what they want."""
 import argparse
+import math
 
 
 def positive_int(text):
@@ -10,6 +11,26 @@ def positive_int(text):
 def natural_int(text):
     """A whole number, 0 or above, as seeds are."""
     return _whole(text, 0, "a whole number, 0 or above")
+
+
+def rate(text):
+    """A number, 0 or above, as learning rates and penalties are."""
+    return _number(text, math.inf, "a number, 0 or above")
+
+
+def share(text):
+    """A number from 0 to below 1."""
+    return _number(text, 1, "a number from 0 to below 1")
+
+
+def _number(text, end, wanted):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < end:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
+    return value
 
 
 def _whole(text, least, wanted):

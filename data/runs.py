@@ -141,7 +141,8 @@ def collect_versions():
 
 def _clear(folder):
     """Remove what a run writes, and nothing else that may lie in the folder."""
-    for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "weights.caffemodel",
-                 "solver.prototxt", "train_val.prototxt", "snapshot.json", "train.txt", "val.txt"):
+    for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "best.npz",
+                 "weights.caffemodel", "solver.prototxt", "train_val.prototxt", "snapshot.json", "train.txt",
+                 "val.txt"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "snapshots", ignore_errors=True)

@@ -24,7 +24,7 @@ def describe(weights=None):
     UserError
         No C++ compiler, or the weights are damaged, diverged or another net's.
     """
-    net, arrays = (None, None) if weights is None else load_net(weights)  # reads the file before Theano compiles
+    net, arrays, _ = (None, None, None) if weights is None else load_net(weights)  # before Theano compiles
     from shallow import network
 
     net = net or network.build()
@@ -54,6 +54,8 @@ def boxes(net):
     layers = lasagne.layers.get_all_layers(net)
     drawn = {}
     for layer, output in zip(layers, lasagne.layers.get_output(layers, images, deterministic=True)):
+        if isinstance(layer, lasagne.layers.NonlinearityLayer):
+            continue  # the figure draws no box for a ReLU
         drawn[layer.name] = output
         if layer.name == "fc1":  # what the maxout compares, drawn between the two
             drawn["slice1"], drawn["slice2"] = output[:, ::2], output[:, 1::2]

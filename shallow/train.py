@@ -1,44 +1,26 @@
 """python -m shallow.train: train the shallow net on what data.prepare wrote (section 3.2).
 
-The run folder holds config.json, log.csv, checkpoint.npz while it lasts, and weights.npz at the
-end. Interrupted, the same command goes on from the checkpoint and ends with the weights of a run
-that never stopped.
+The run folder holds config.json, log.csv, checkpoint.npz while it lasts, best.npz (the weights with the
+lowest loss on the validation images so far) and at the end weights.npz. Interrupted or killed, the same
+command goes on from the checkpoint and ends with the weights of a run that never stopped.
 """
 import argparse
 import math
+import sys
 import time
 from pathlib import Path
 
 from data import runs
-from data.arguments import natural_int, positive_int
-from data.errors import UserError, run
+from data.arguments import natural_int, positive_int, rate, share
+from data.errors import run
 from data.files import read_json
 from data.interrupts import Interrupts
+from shallow.settings import LOSSES, PRESETS, resolve
 
-# Section 3.2 unless another source is named; what it does not say is marked assumed.
-PAPER = {
-    "init": "paper",
-    "epochs": 1000,
-    "updates": None,  # of a batch each, where epochs is None
-    "batch": 128,  # released script; the paper does not say
-    "learning_rate": (0.03, 0.0001),  # first and last epoch, linear in between as in the released script
-    "momentum": (0.9, 0.999),  # Nesterov; values and schedule of the released script
-    "l2": 1e-5,  # "the standard L2 norm regularizer on the weights": its value is assumed
-    "max_norm": 2.0,  # section 3.1, "norm constraint regularization for the maxout layers": its value is assumed
-    "mirror": True,  # "mirroring all images": a random half of each batch, as the released script does
-    "validate_every": 10,  # epochs; "periodic validation", how often is assumed
-}
-PRESETS = {
-    "paper": PAPER,
-    # Minutes instead of hours: as many epochs as make 100 updates. In that time the paper's start
-    # would still answer with one map for every image, and its learning rate would hardly have left
-    # the start; so the released script's start, and 67 times the rate, with its decline kept.
-    # At 400 times the rate every unit dies.
-    "demo": {**PAPER, "init": "released", "epochs": None, "updates": 100, "learning_rate": (2.0, 2.0 / 300),
-             "validate_every": 5},
-}
-CHECKPOINT_SECONDS = 60  # between checkpoints; one is half a gigabyte
-LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "fc1_norm", "seconds"]
+OVERRIDES = ("epochs", "batch", "learning_rate", "l2", "max_norm", "init", "pools", "dropout", "loss", "target_range")
+CHECKPOINT_SECONDS = 120  # between checkpoints; one is half a gigabyte
+LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "val_spread", "fc1_norm", "step_seconds",
+               "seconds"]
 
 
 def main():
@@ -48,27 +30,36 @@ def main():
     parser.add_argument("--data", required=True, help="folder that data.prepare wrote")
     parser.add_argument("--run", required=True, help="run folder, e.g. build/runs/NAME")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo",
-                        help="the paper's 1,000 epochs, or as many as take minutes (default: %(default)s)")
-    parser.add_argument("--epochs", type=positive_int, help="override the preset's length")
-    parser.add_argument("--batch", type=positive_int, help="override the preset's")
-    parser.add_argument("--learning-rate", type=float, nargs=2, metavar=("FIRST", "LAST"), help="override the preset's")
-    parser.add_argument("--l2", type=float, help="override the preset's penalty on the weights")
-    parser.add_argument("--max-norm", type=float, help="override the preset's bound on the maxout layer's weights")
-    parser.add_argument("--init", choices=["paper", "released"], help="override the preset's random start")
+                        help="the paper's 1,000 epochs, what the released script did, or as many updates as take "
+                             "minutes (default: %(default)s); shallow/settings.py has each value with its source")
+    preset = parser.add_argument_group("in place of the preset's")
+    preset.add_argument("--epochs", type=positive_int, help="length; the schedules stretch with it")
+    preset.add_argument("--batch", type=positive_int, help="images an update")
+    preset.add_argument("--learning-rate", type=rate, nargs=2, metavar=("FIRST", "LAST"), help="of the epochs")
+    preset.add_argument("--l2", type=rate, help="penalty on the weights")
+    preset.add_argument("--max-norm", type=rate, help="bound on the maxout layer's incoming weights")
+    preset.add_argument("--init", choices=["paper", "released"], help="random start: N(0, 0.01), or Glorot's")
+    preset.add_argument("--pools", choices=["2x2", "3x3"], help="second and third pooling, as released or as drawn")
+    preset.add_argument("--dropout", type=share, help="share of fc1 set to zero; the paper tried 0.5")
+    preset.add_argument("--loss", choices=LOSSES, help="squared is the paper's; it tried the others too")
+    preset.add_argument("--target-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
+                        help="what maps are stretched to: 0 1 in the paper, -1 1 as released")
     parser.add_argument("--conv3-filters", type=int, default=128, choices=[64, 128],
                         help="128, or 64 as for iSUN (default: %(default)s)")
     parser.add_argument("--seed", type=natural_int, default=2016, help="of all that is drawn (default: %(default)s)")
+    parser.add_argument("--checkpoint-seconds", type=natural_int, default=CHECKPOINT_SECONDS,
+                        help="between checkpoints of half a gigabyte (default: %(default)s)")
     parser.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
     args = parser.parse_args()
-    overrides = {name: getattr(args, name) for name in ("epochs", "batch", "learning_rate", "l2", "max_norm", "init")
-                 if getattr(args, name) is not None}
-    settings = {"preset": args.preset, **PRESETS[args.preset], **overrides,
-                "conv3_filters": args.conv3_filters, "seed": args.seed}
-    train(Path(args.data), Path(args.run), {key: list(value) if isinstance(value, tuple) else value
-                                            for key, value in settings.items()}, args.restart)
+    try:
+        settings = resolve(args.preset, args.conv3_filters, args.seed,
+                           **{name: getattr(args, name) for name in OVERRIDES})
+    except ValueError as error:
+        parser.error(str(error))
+    train(Path(args.data), Path(args.run), settings, args.restart, args.checkpoint_seconds)
 
 
-def train(data, folder, settings, restart=False):
+def train(data, folder, settings, restart=False, checkpoint_seconds=CHECKPOINT_SECONDS):
     """Train to the end, from the beginning or from the checkpoint in the run folder.
 
     Parameters
@@ -76,225 +67,127 @@ def train(data, folder, settings, restart=False):
     data : path, written by data.prepare
     folder : path of the run folder
     settings : dict
-        A preset of PRESETS with conv3_filters and seed.
+        As `shallow.settings.resolve` gives them.
     restart : bool
         Discard an earlier run in the folder.
+    checkpoint_seconds : float
+        At least so long between two checkpoints; they are written after whole epochs.
 
     Raises
     ------
     UserError
-        The data is damaged, the loss diverged, the disk is full, or there is no C++ compiler.
+        The data or the checkpoint is damaged, the loss diverged, the disk is full, or there is no C++ compiler.
     """
     # a later `make data` with other images must not go unnoticed
     settings = {**settings, "data": read_json(data / "manifest.json")}
     runs.start(folder, "shallow", settings, {}, restart=restart)
     if (folder / "weights.npz").is_file():
+        (folder / "checkpoint.npz").unlink(missing_ok=True)  # of a run that was killed right at its end
         print(f"{folder}: already trained; --restart trains it again")
         return
-    with Arrays(data / "shallow.h5") as arrays:
+    from data.machine import keep_freed_memory
+    from shallow.batches import Arrays
+
+    with Arrays(data / "shallow.h5", settings["target_range"]) as arrays:
         print(f"compiling the shallow net ({len(arrays)} training images; a minute the first time)", flush=True)
+        keep_freed_memory()
+        from shallow.trainer import Trainer
         trainer = Trainer(settings)
         with Interrupts() as interrupts:
-            row = _train_epochs(trainer, arrays, settings, folder, interrupts)
-    trainer.save(folder / "weights.npz", settings, with_velocity=False)
+            row = Run(trainer, arrays, settings, folder, checkpoint_seconds).train(interrupts)
+    trainer.save(folder / "weights.npz", settings)
     (folder / "checkpoint.npz").unlink(missing_ok=True)
-    print(f"{folder / 'weights.npz'}: the shallow net after {row['epoch']} epochs, "
-          f"validation CC {row['val_cc']:.3f}")
+    print(f"{folder / 'weights.npz'}: the shallow net after {row['epoch']} epochs, validation CC {row['val_cc']:.3f}; "
+          f"{folder / 'best.npz'}: at its lowest validation loss")
 
 
-def _train_epochs(trainer, arrays, settings, folder, interrupts):
-    """The training loop; returns the last row of the log."""
-    import numpy as np
+class Run:
+    """A training run between two moments that it can be resumed from.
 
-    from data.progress import progress
+    Parameters
+    ----------
+    trainer : Trainer
+    arrays : Arrays
+    settings : dict
+    folder : path
+    checkpoint_seconds : float
+    """
 
-    state = trainer.resume(folder / "checkpoint.npz")
-    first_epoch, first_batch, losses = state["epoch"], state["batch"], state["losses"]
-    batches = arrays.batches_an_epoch(settings["batch"])
-    epochs = settings["epochs"] or math.ceil(settings["updates"] / batches)
-    schedule = {name: np.linspace(*settings[name], epochs) for name in ("learning_rate", "momentum")}
-    log = runs.Log(folder / "log.csv", LOG_COLUMNS, first_epoch)
-    bar = progress(total=epochs * batches, initial=first_epoch * batches + first_batch,
-                   description="shallow net", unit="step")
-    saved = time.monotonic()
-    row = {}
-    for epoch in range(first_epoch, epochs):
-        started = time.monotonic()
-        rate, momentum = float(schedule["learning_rate"][epoch]), float(schedule["momentum"][epoch])
-        for batch in range(first_batch, batches):
-            losses.append(float(trainer.step(*arrays.batch(epoch, batch, settings), rate, momentum)))
+    def __init__(self, trainer, arrays, settings, folder, checkpoint_seconds):
+        self.trainer, self.arrays, self.settings, self.folder = trainer, arrays, settings, folder
+        self.checkpoint_seconds = checkpoint_seconds
+        self.checkpoint = folder / "checkpoint.npz"
+        self.state = {"epoch": 0, "batch": 0, "losses": [], "best": math.inf, "alarms": None}
+        if self.checkpoint.is_file():
+            self.state.update(trainer.resume(self.checkpoint))
+        self.batches = arrays.batches_an_epoch(settings["batch"])
+        self.epochs = settings["epochs"] or math.ceil(settings["updates"] / self.batches)
+
+    def train(self, interrupts):
+        """Run the epochs that are left; returns the last row of the log."""
+        import numpy as np
+
+        from data.progress import progress
+        from shallow.alarms import Alarms, refuse_nan
+
+        state, settings = self.state, self.settings
+        alarms = Alarms(self.epochs, state["alarms"])
+        schedule = {name: np.linspace(*settings[name], self.epochs) for name in ("learning_rate", "momentum")}
+        log = runs.Log(self.folder / "log.csv", LOG_COLUMNS, state["epoch"])
+        row, saved = {}, time.monotonic()
+        with progress(total=self.epochs * self.batches, initial=state["epoch"] * self.batches + state["batch"],
+                      description="shallow net", unit="step") as bar:
+            for epoch in range(state["epoch"], self.epochs):
+                started = time.monotonic()
+                row = {"epoch": epoch + 1, "lr": float(schedule["learning_rate"][epoch]),
+                       "momentum": float(schedule["momentum"][epoch])}
+                row["step_seconds"] = self._steps(row["lr"], row["momentum"], bar, interrupts)
+                row["loss"] = float(np.mean(state["losses"]))
+                refuse_nan(self.folder, epoch + 1, loss=row["loss"])
+                if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == self.epochs:
+                    row.update(self._validate(epoch + 1))
+                    bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_loss=f"{row['val_loss']:.4f}")
+                for line in alarms.check(row["loss"], row.get("val_spread")):
+                    bar.clear()
+                    print(f"warning: after epoch {epoch + 1}, {line}", file=sys.stderr, flush=True)
+                log.write(**row, seconds=time.monotonic() - started)
+                state.update(epoch=epoch + 1, batch=0, losses=[], alarms=alarms.state)
+                if time.monotonic() - saved >= self.checkpoint_seconds and epoch + 1 < self.epochs:
+                    self._save()
+                    saved = time.monotonic()
+        return row
+
+    def _steps(self, rate, momentum, bar, interrupts):
+        """The updates left in this epoch; returns the seconds spent in them, without reading what they are fed."""
+        state, seconds = self.state, 0.0
+        for batch in range(state["batch"], self.batches):
+            fed = self.arrays.batch(state["epoch"], batch, self.settings)
+            started = time.monotonic()
+            state["losses"].append(float(self.trainer.step(*fed, rate, momentum)))
+            seconds += time.monotonic() - started
+            state["batch"] = batch + 1
             bar.update()
             try:
                 interrupts.check()
             except KeyboardInterrupt:
                 bar.close()
-                trainer.save(folder / "checkpoint.npz", settings, epoch=epoch, batch=batch + 1, losses=losses)
+                self._save()
                 raise
-        row = {"epoch": epoch + 1, "lr": rate, "momentum": momentum, "loss": float(np.mean(losses))}
-        if not np.isfinite(row["loss"]):
-            raise UserError(f"{folder}: the loss is {row['loss']} in epoch {epoch + 1}: the learning diverged; "
-                            "give a lower --learning-rate, and --restart")
-        first_batch, losses = 0, []
-        if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == epochs:
-            row.update(trainer.validate(arrays, settings["batch"]))
-            bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_loss=f"{row['val_loss']:.4f}")
-        log.write(**row, seconds=time.monotonic() - started)
-        if time.monotonic() - saved > CHECKPOINT_SECONDS and epoch + 1 < epochs:
-            trainer.save(folder / "checkpoint.npz", settings, epoch=epoch + 1, batch=0, losses=[])
-            saved = time.monotonic()
-    bar.close()
-    return row
+        return seconds
 
+    def _validate(self, epoch):
+        """Measure on the held-out images, and keep the weights if they are the best so far."""
+        from shallow.alarms import refuse_nan
 
-class Trainer:
-    """The net, its loss and its update rule, compiled.
+        found = self.trainer.validate(self.arrays.validation(self.settings["batch"]))
+        refuse_nan(self.folder, epoch, val_loss=found["val_loss"])
+        if found["val_loss"] < self.state["best"]:
+            self.state["best"] = found["val_loss"]
+            self.trainer.save(self.folder / "best.npz", {**self.settings, "best": {"epoch": epoch, **found}})
+        return found
 
-    Parameters
-    ----------
-    settings : dict
-        As `train` takes them.
-    sizes : dict
-        input_size and map_size of `network.build`, for small instances.
-    """
-
-    def __init__(self, settings, **sizes):
-        from shallow import network
-        from shallow.backend import lasagne, tensor, theano
-
-        self.net = network.build(settings["conv3_filters"], settings["init"], settings["seed"], **sizes)
-        self.parameters = network.named_parameters(self.net)
-        images, targets = tensor.tensor4("images"), tensor.matrix("targets")
-        rate, momentum = tensor.scalar("rate"), tensor.scalar("momentum")
-        output = lasagne.layers.get_output(self.net, images)
-        error = lasagne.objectives.squared_error(output, targets).mean()
-        penalty = lasagne.regularization.regularize_network_params(self.net, lasagne.regularization.l2)
-        parameters = list(self.parameters.values())
-        updates = lasagne.updates.nesterov_momentum(error + settings["l2"] * penalty, parameters, rate, momentum)
-        maxout_weights = self.parameters["fc1.W"]
-        updates[maxout_weights] = constrain_norm(updates[maxout_weights], settings["max_norm"])
-        # Lasagne keeps each parameter's velocity in a shared variable of its own, in the same order
-        velocities = [variable for variable in updates if variable not in parameters]
-        self.velocities = dict(zip(self.parameters, velocities, strict=True))
-        # the penalty's value is not asked for, so only its gradient is computed
-        self.step = theano.function([images, targets, rate, momentum], error, updates=updates)
-        self.forward = theano.function([images], output)
-
-    def validate(self, arrays, batch):
-        """Mean loss and CC over the held-out images, and the largest norm of a maxout unit's weights."""
-        import numpy as np
-
-        errors, correlations = [], []
-        for images, targets in arrays.validation(batch):
-            output = self.forward(images)
-            errors += list(((output - targets) ** 2).mean(axis=1))
-            with np.errstate(invalid="ignore"):
-                correlations += [np.corrcoef(answer, target)[0, 1] for answer, target in zip(output, targets)]
-        norms = np.sqrt((self.parameters["fc1.W"].get_value(borrow=True) ** 2).sum(axis=0))
-        return {"val_loss": float(np.mean(errors)), "val_cc": float(np.nanmean(correlations)),
-                "fc1_norm": float(norms.max())}
-
-    def save(self, path, settings, with_velocity=True, **state):
-        """Write the parameters, and for a checkpoint also velocities, epoch, batch and losses."""
-        from shallow import weights
-
-        arrays = {name: parameter.get_value(borrow=True) for name, parameter in self.parameters.items()}
-        if with_velocity:
-            arrays.update({f"velocity/{name}": variable.get_value(borrow=True)
-                           for name, variable in self.velocities.items()})
-        weights.save(path, arrays, {**settings, **({"state": state} if state else {})})
-
-    def resume(self, path):
-        """Load a checkpoint if there is one; returns where the run stands."""
-        from shallow import weights
-
-        if not path.is_file():
-            return {"epoch": 0, "batch": 0, "losses": []}
-        try:
-            arrays, settings = weights.load(path)
-        except UserError as error:
-            raise UserError(f"{path}: the checkpoint is damaged; delete it to train from the beginning") from error
-        if "state" not in settings:
-            raise UserError(f"{path}: not a checkpoint; delete it to train from the beginning")
-        velocities = {name: arrays.pop(f"velocity/{name}") for name in self.parameters if f"velocity/{name}" in arrays}
-        weights.assign(self.parameters, arrays, path)
-        weights.assign(self.velocities, velocities, path)
-        return settings["state"]
-
-
-def constrain_norm(weights, max_norm):
-    """Shrink the columns of a weight matrix that are longer than max_norm to that length.
-
-    The same as lasagne.updates.norm_constraint, whose sum over 59 million squares is not a matrix
-    product and takes 0.4 s a step; this takes a tenth of that.
-
-    Parameters
-    ----------
-    weights : theano matrix (inputs, units)
-    max_norm : float
-
-    Returns
-    -------
-    theano matrix (inputs, units)
-    """
-    from shallow.backend import tensor
-
-    norms = tensor.sqrt(tensor.dot(tensor.ones_like(weights[:, 0]), tensor.sqr(weights)))
-    return weights * (tensor.minimum(norms, max_norm) / tensor.maximum(norms, 1e-7))
-
-
-class Arrays:
-    """shallow.h5, read a batch at a time: order and mirroring depend on seed and epoch alone.
-
-    So a resumed run needs no saved random state to go on with the same batches.
-    """
-
-    def __init__(self, path):
-        import h5py
-
-        try:
-            self._file = h5py.File(path)
-            self._groups = {name: (self._file[name]["image"], self._file[name]["map"]) for name in ("train", "val")}
-        except (OSError, KeyError) as error:
-            raise UserError(f"{path}: missing or damaged ({error}); delete {path.parent} and run `make data` again") \
-                from error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._file.close()
-
-    def __len__(self):
-        return len(self._groups["train"][0])
-
-    def batches_an_epoch(self, batch):
-        """Whole batches only: the images left over in one epoch have their turn in another."""
-        return max(1, len(self) // batch)
-
-    def batch(self, epoch, index, settings):
-        """Training batch `index` of an epoch: float32 (n, 3, 96, 96) in [0, 1], float32 (n, 2304) in [0, 1]."""
-        import numpy as np
-
-        order = np.random.default_rng((settings["seed"], epoch)).permutation(len(self))
-        rows = np.sort(order[index * settings["batch"]:(index + 1) * settings["batch"]])
-        mirrored = np.random.default_rng((settings["seed"], epoch, index)).random(len(rows)) < 0.5
-        # row by row: h5py takes ten times as long to look up a list of rows
-        images, maps = (np.stack([array[row] for row in rows]) for array in self._groups["train"])
-        if settings["mirror"]:
-            images[mirrored], maps[mirrored] = images[mirrored, :, :, ::-1], maps[mirrored, :, ::-1]
-        return _fed(images, maps)
-
-    def validation(self, batch):
-        """All validation images, in batches as above, never mirrored."""
-        images, maps = self._groups["val"]
-        for start in range(0, len(images), batch):
-            yield _fed(images[start:start + batch], maps[start:start + batch])
-
-
-def _fed(images, maps):
-    from shallow import preprocess
-
-    return preprocess.to_input(images), maps.reshape(len(maps), -1)
+    def _save(self):
+        self.trainer.save(self.checkpoint, self.settings, self.state)
 
 
 if __name__ == "__main__":

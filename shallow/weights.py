@@ -7,6 +7,7 @@ import numpy as np
 from data.errors import UserError, describe
 from data.files import atomic, need_space
 from data.runs import read_config
+from shallow.settings import architecture
 
 SETTINGS = "settings"  # name of the entry that holds JSON instead of numbers
 
@@ -59,12 +60,12 @@ def load(path):
 
 
 def load_net(path):
-    """Build the net that a file of weights is of, 128 filters in conv3 or 64, and put them in.
+    """Build the net that a file of weights is of and put them in.
 
     Returns
     -------
-    (lasagne.layers.Layer, dict of str: array)
-        As `network.build` gives it, and the arrays of the file.
+    (lasagne.layers.Layer, dict of str: array, dict)
+        As `network.build` gives it; the arrays and the settings of the file.
 
     Raises
     ------
@@ -72,14 +73,16 @@ def load_net(path):
         No C++ compiler, or the weights are damaged, diverged or another net's.
     """
     read_config(path, "shallow")
-    arrays, _ = load(path)
+    arrays, settings = load(path)
     from shallow import network
 
-    # a file without conv3 is refused by `assign`
-    filters = arrays["conv3.b"].size if "conv3.b" in arrays else network.CONV3_FILTERS["salicon"]
-    net = network.build(conv3_filters=filters)
+    try:
+        net = network.build(**architecture(settings))
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path}: its settings name a net that there is not ({error!r}); "
+                        "give the weights.npz of a run") from error
     assign(network.named_parameters(net), arrays, path)
-    return net, arrays
+    return net, arrays, settings
 
 
 def assign(parameters, arrays, path):
@@ -108,4 +111,4 @@ def assign(parameters, arrays, path):
                             "was it trained with another conv3_filters?")
         if not np.isfinite(arrays[name]).all():
             raise UserError(f"{path}: {name} holds NaN or infinity; the training diverged or the file is damaged")
-        parameter.set_value(arrays[name].astype(np.float32, copy=False), borrow=True)
+        parameter.set_value(arrays[name].astype(parameter.dtype, copy=False), borrow=True)

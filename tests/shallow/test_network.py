@@ -14,8 +14,10 @@ def test_parameter_count(filters, count):
     assert lasagne.layers.count_params(network.build(conv3_filters=filters)) == count
 
 
-def test_shapes_are_those_of_figure_2():
-    shapes = {layer.name: layer.output_shape[1:] for layer in lasagne.layers.get_all_layers(network.build())}
+@pytest.mark.parametrize("pools", ["2x2", "3x3"])
+def test_shapes_are_those_of_figure_2(pools):
+    shapes = {layer.name: layer.output_shape[1:] for layer in lasagne.layers.get_all_layers(network.build(pools=pools))
+              if not layer.name.startswith("relu")}
     assert shapes == {"input": (3, 96, 96), "conv1": (32, 92, 92), "pool1": (32, 46, 46), "conv2": (64, 44, 44),
                       "pool2": (64, 22, 22), "conv3": (128, 20, 20), "pool3": (128, 10, 10), "fc1": (4608,),
                       "maxout": (2304,), "fc2": (2304,)}

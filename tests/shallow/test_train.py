@@ -10,7 +10,9 @@ import pytest
 
 from data.errors import UserError
 from shallow import network, weights
-from shallow.train import PAPER, PRESETS, Arrays, Trainer
+from shallow.batches import Arrays
+from shallow.settings import PAPER, PRESETS
+from shallow.trainer import Trainer
 from tests.conftest import REPOSITORY, command, one_line
 from tests.shallow.test_network import SMALL, restated
 
