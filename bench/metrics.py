@@ -6,11 +6,11 @@ wrapped once an image (metrics.Map, metrics.Fixations), as evaluation.score does
 """
 import argparse
 import os
-import subprocess
 import tempfile
 import time
 from pathlib import Path
 
+from bench.peer import Peer
 from data.errors import UserError, run
 
 ROUNDS, REPEATS = 9, 5
@@ -43,7 +43,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder, progress(total=len(SCENES) * args.rounds, unit="round",
                                                            description="measures") as bar:
         files = [_save(Path(folder) / f"{index}.npz", *scene[1:]) for index, scene in enumerate(SCENES)]
-        with Peer(args.peer, files) as peer:
+        with Peer(args.peer, "pysaliency_metrics.py", *files) as peer:
             for index, (name, *_) in enumerate(SCENES):
                 results[name] = _scene(files[index], peer, args.rounds, index, bar)
     write_json(args.out, {"unit": "ms, median", "scenes": results, "versions": collect_versions()})
@@ -83,34 +83,6 @@ def measures(saliency, density, fixations, others, baseline):
         "AUC-Borji": lambda: metrics.auc_borji(saliency, fixations),
         "AUC-shuffled": lambda: metrics.auc_shuffled(saliency, fixations, others),
     }
-
-
-class Peer:
-    """pysaliency in a process of its own, which times a measure when asked."""
-
-    def __init__(self, python, files):
-        script = Path(__file__).parent / "peers" / "pysaliency_metrics.py"
-        try:
-            self._process = subprocess.Popen([python, str(script), *files], text=True, stdin=subprocess.PIPE,
-                                             stdout=subprocess.PIPE)
-        except OSError as error:
-            raise UserError(f"{python}: cannot be run ({error.strerror}); make bench makes it") from error
-
-    def time(self, file, measure):
-        """(Median milliseconds, value)."""
-        self._process.stdin.write(f"{file} {measure} {REPEATS}\n")
-        self._process.stdin.flush()
-        answer = self._process.stdout.readline().split()
-        if len(answer) != 2:
-            raise UserError("pysaliency stopped (its message is above); delete build/bench/env and run make bench")
-        return tuple(map(float, answer))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self._process.stdin.close()
-        self._process.wait()
 
 
 def to_text(results):
@@ -153,7 +125,7 @@ def _scene(file, peer, rounds, index, bar):
             for kind, of in calls.items():
                 found[kind].append(_median_ms(of[measure]))
             if measure in SHARED:
-                found["pysaliency"].append(peer.time(file, measure)[0])
+                found["pysaliency"].append(peer.ask(file, measure, REPEATS)[0])
         bar.update()
     return {measure: _row(measure, found, index) for measure, found in times.items()}
 

@@ -10,7 +10,7 @@ from data.errors import Terminated, UserError, run
 from data.machine import choose_blas_kernel
 
 HERE = Path(__file__).resolve().parent
-DEPLOY = HERE / "deploy.prototxt"
+DEPLOY, TRAIN_VAL = HERE / "deploy.prototxt", HERE / "train_val.prototxt"
 
 
 def load_caffe():

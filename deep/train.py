@@ -15,9 +15,9 @@ from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 from data.files import atomic, need_space, read_json, write_json, write_text
 from data.interrupts import Interrupts
-from deep.backend import HERE, load_caffe, parent_is_gone, run_guarded
+from deep.backend import HERE, TRAIN_VAL, load_caffe, parent_is_gone, run_guarded
 
-SOLVER, TRAIN_VAL = HERE / "solver.prototxt", HERE / "train_val.prototxt"
+SOLVER = HERE / "solver.prototxt"
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
 # At batch 2 the last few images decide what the net answers unless the rate comes down before the end.

@@ -21,7 +21,7 @@ HEADINGS = {"SIM": "Similarity", "CC": "CC", "AUC-shuffled": "AUC shuffled", "AU
             "AUC-Judd": "AUC Judd", "NSS": "NSS", "KL": "KL", "IG": "IG", "EMD": "EMD"}
 # rows of the paper that a run on this data set at paper scale may be held against; test sets are with their servers
 COMPARABLE = {"SALICON validation": "salicon", "iSUN validation": "isun"}
-PAPER_LINE, OUR_LINE, DIFFERENCE_LINE = "paper", "this run", "difference"
+PAPER_LINE, OUR_LINE, DIFFERENCE_LINE, MEASURED_LINE = "paper", "this run", "difference", "measured"
 
 
 def main():
@@ -122,7 +122,7 @@ def this_run(scores, scale):
 
 
 def table_1(nets):
-    """Memory of both nets: printed, counted in the nets themselves, and what lies between."""
+    """Memory of both nets: printed, counted in the nets themselves, what lies between, and measured."""
     rows = []
     for printed in _read(1):
         name = printed["quantity"]
@@ -131,13 +131,19 @@ def table_1(nets):
         rows += [_row(name, PAPER_LINE, paper, "{:.2f}", [printed["source"]]),
                  _row(name, OUR_LINE, ours, "{:.2f}", ["counted in Theano's and Caffe's nets"]),
                  _row(name, DIFFERENCE_LINE, {net: ours[net] - paper[net] for net in nets}, "{:+.2f}", [""])]
+        measured = {net: nets[net].get("measured", {}).get(name) for net in nets}
+        if any(measured.values()):
+            rows.append(_row(name, MEASURED_LINE, measured, "{:.0f}", ["growth of the process on this machine"]))
     count = {net: nets[net]["values"]["parameters"] for net in nets}
     slip = (nets["shallow"]["memory"]["Parameters"] - float(_read(1)[1]["shallow"]))
     return _table("Table 1: memory, MiB of float32", ("shallow", "deep"), rows,
                   f"One image. {count['shallow']:,} and {count['deep']:,} parameters; training counts the data "
                   f"twice. The paper's parameters of the shallow net are {slip:.2f} MiB short of what its own layers "
                   "hold, and so are both totals: a slip in the paper. Other differences are rounding: the paper adds "
-                  "rounded numbers. Comparable: yes, it is the same count.",
+                  "rounded numbers. Comparable: yes, it is the same count. Measured is what a process grows by when it "
+                  "trains or predicts on one image: also gradients and momentum, which the paper does not count, and "
+                  "the buffers of engine and matrix library, such as the columns that Caffe turns an image into for "
+                  "each convolution.",
                   headings=("Shallow", "Deep"), notes=("Source",), first="Memory")
 
 

@@ -1,6 +1,7 @@
 """python -m models.describe: what a net is made of, counted in the net itself (Table 1), and its first filters.
 
-Writes OUT.json: every blob and parameter with its shape, and the four rows of Table 1 in MiB of float32.
+Writes OUT.json: every blob and parameter with its shape, the four rows of Table 1 in MiB of float32, and beside
+them the memory that training and prediction really take here, on one image each.
 With --weights also OUT.npy: the filters of the first layer, float32 (filters, rows, columns, 3), RGB, turned
 as they lie over the image (Figure 3).
 """
@@ -26,13 +27,14 @@ def main():
     import numpy as np
 
     from data.files import atomic, write_json
+    from models.memory import measure
     if args.net == "shallow":
         from shallow.describe import describe
     else:
         from deep.describe import describe
 
     blobs, parameters, filters = describe(args.weights)
-    description = summarise(args.net, blobs, parameters)
+    description = {**summarise(args.net, blobs, parameters), "measured": measure(args.net)}
     write_json(f"{args.out}.json", description)
     if filters is not None:
         with atomic(f"{args.out}.npy") as scratch:
@@ -73,9 +75,11 @@ def summarise(net, blobs, parameters):
 def to_text(description):
     """The rows of Table 1 and what weighs most, in a few lines."""
     values = dict(zip(("Data", "Parameters"), description["values"].values()))
+    measured = description.get("measured", {})
     lines = [f"{description['net']} net, one image, float32"]
     for row, size in description["memory"].items():
-        lines.append(f"  {row:<14}{size:8.2f} MiB" + (f"  {values[row]:>11,} values" if row in values else ""))
+        lines.append(f"  {row:<14}{size:8.2f} MiB" + (f"  {values[row]:>11,} values" if row in values else "")
+                     + (f"; the process grows by {measured[row]:,.0f} MiB" if row in measured else ""))
     for what in ("blobs", "parameters"):
         largest = sorted(description[what], key=lambda part: -math.prod(part["shape"]))[:LARGEST]
         lines.append(f"  largest {what}: " + ", ".join(

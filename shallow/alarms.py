@@ -21,7 +21,7 @@ class Alarms:
     Parameters
     ----------
     epochs : int
-        Length of the run; a tenth of it, at least 20 epochs, is looked at for a flat loss.
+        Length of the run; each tenth of it, of at least 20 epochs, is looked at for a flat loss.
     state : dict or None
         `.state` of the run that is resumed.
     """
@@ -44,11 +44,14 @@ class Alarms:
         list of str
             Warnings, each of one line.
         """
-        losses = self.state["losses"] = [*self.state["losses"], loss][-self.window:]
-        found = self._note("flat", len(losses) == self.window and _is_flat(losses),
-                           f"the training loss has not fallen for {self.window} epochs (it stands at {loss:.4g}); "
-                           "stuck if this is early, learned out if it is late: see log.csv, try another "
-                           "--learning-rate or --init released")
+        found, losses = [], [*self.state["losses"], loss]
+        if len(losses) == self.window:
+            found = self._note("flat", _is_flat(losses),
+                               f"the training loss has not fallen for {self.window} epochs (it stands at {loss:.4g}); "
+                               "stuck if this is early, learned out if it is late: see log.csv, try another "
+                               "--learning-rate or --init released")
+            losses = []
+        self.state["losses"] = losses
         if val_spread is not None:
             found += self._note("same map", val_spread < SAME_MAP,
                                 f"the net answers all images with one map (they differ by {val_spread:.1%} of what "

@@ -1,4 +1,6 @@
 """What the shallow net trains on, read a batch at a time from what data.prepare wrote."""
+import contextlib
+
 import h5py
 import numpy as np
 
@@ -27,13 +29,15 @@ class Arrays:
 
     def __init__(self, path, target_range=(0.0, 1.0)):
         self.path, self.target_range = path, target_range
-        try:
-            self._file = h5py.File(path)
-            self._groups = {name: (self._file[name]["image"], self._file[name]["map"]) for name in ("train", "val")}
-            for images, maps in self._groups.values():
-                self._check(images, maps)
-        except (OSError, KeyError) as error:
-            raise UserError(f"{path}: missing or damaged ({error}); {self._remedy()}") from error
+        with contextlib.ExitStack() as stack:
+            try:
+                self._file = stack.enter_context(h5py.File(path))
+                self._groups = {name: (self._file[name]["image"], self._file[name]["map"]) for name in ("train", "val")}
+                for images, maps in self._groups.values():
+                    self._check(images, maps)
+            except (OSError, KeyError) as error:
+                raise UserError(f"{path}: missing or damaged ({error}); {self._remedy()}") from error
+            stack.pop_all()  # all is well: the file stays open
 
     def __enter__(self):
         return self

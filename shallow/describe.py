@@ -1,4 +1,6 @@
 """What the shallow net is made of, as Theano computes it."""
+import contextlib
+
 import numpy as np
 
 from shallow.weights import load_net
@@ -70,3 +72,33 @@ def correlation_filters(kernels):
     Theano convolves, that is, it turns kernels around before it lays them over the image.
     """
     return np.ascontiguousarray(kernels[:, :, ::-1, ::-1].transpose(0, 2, 3, 1), np.float32)
+
+
+@contextlib.contextmanager
+def one_image(kind):
+    """The net at work on a single image, for models.memory.
+
+    Parameters
+    ----------
+    kind : "train" or "test"
+
+    Yields
+    ------
+    callable
+        Makes one update, or one prediction, each time it is called.
+    """
+    from shallow import network
+    from shallow.backend import lasagne, tensor, theano
+    from shallow.preprocess import INPUT_SIZE, MAP_SIZE
+
+    image, target = np.zeros((1, 3, INPUT_SIZE, INPUT_SIZE), np.float32), np.zeros((1, MAP_SIZE ** 2), np.float32)
+    if kind == "train":
+        from shallow.settings import resolve
+        from shallow.trainer import Trainer
+
+        trainer = Trainer(resolve("paper"))
+        yield lambda: trainer.step(image, target, 0.0, 0.0)
+    else:
+        images = tensor.tensor4("images")
+        forward = theano.function([images], lasagne.layers.get_output(network.build(), images, deterministic=True))
+        yield lambda: forward(image)

@@ -74,6 +74,6 @@ def named_parameters(net):
 
 
 def random_states(net):
-    """Theano shared variables that hold the state of the random streams of dropout, in a fixed order."""
+    """Theano shared variables that hold the state of dropout's random streams, once `get_output` has made them."""
     return [state for layer in lasagne.layers.get_all_layers(net) if isinstance(layer, lasagne.layers.DropoutLayer)
-            for state, _ in layer._srng.state_updates]
+            for state, *_ in layer._srng.state_updates]

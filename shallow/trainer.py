@@ -31,11 +31,11 @@ class Trainer:
         self.net = network.build(**architecture(settings), init=settings["init"], seed=settings["seed"],
                                  dropout=settings["dropout"], **sizes)
         self.parameters = network.named_parameters(self.net)
-        self.random_states = {str(index): state for index, state in enumerate(network.random_states(self.net))}
         images, targets = tensor.tensor4("images"), tensor.matrix("targets")
         rate, momentum = tensor.scalar("rate"), tensor.scalar("momentum")
         self._error = _losses()[settings["loss"]]
         error = self._error(lasagne.layers.get_output(self.net, images), targets).mean()
+        self.random_states = {str(index): state for index, state in enumerate(network.random_states(self.net))}
         penalty = lasagne.regularization.regularize_network_params(self.net, lasagne.regularization.l2)
         parameters = list(self.parameters.values())
         updates = lasagne.updates.nesterov_momentum(error + settings["l2"] * penalty, parameters, rate, momentum)

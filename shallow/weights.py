@@ -28,7 +28,11 @@ def save(path, arrays, settings):
     """
     with atomic(path) as scratch:
         need_space(scratch.parent, sum(np.asarray(array).nbytes for array in arrays.values()) + (1 << 20))
-        np.savez(scratch, **{SETTINGS: np.array(json.dumps(settings))}, **arrays)
+        # what numpy.savez writes; but that leaves its archive open when the disk fills, and Python complains
+        with zipfile.ZipFile(scratch, "w", allowZip64=True) as archive:
+            for name, array in {SETTINGS: np.array(json.dumps(settings)), **arrays}.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
 
 
 def load(path):
@@ -77,7 +81,10 @@ def load_net(path):
     from shallow import network
 
     try:
-        net = network.build(**architecture(settings))
+        wanted = architecture(settings)
+        if "conv3.b" in arrays:  # what the file holds, not what it says; without, `assign` refuses it
+            wanted["conv3_filters"] = arrays["conv3.b"].size
+        net = network.build(**wanted)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its settings name a net that there is not ({error!r}); "
                         "give the weights.npz of a run") from error

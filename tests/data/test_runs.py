@@ -1,6 +1,6 @@
 import pytest
 
-from data import machine, runs
+from data import runs
 from data.errors import UserError
 from data.maps import Maps, write_maps
 
@@ -51,15 +51,3 @@ def test_maps_round_trip_and_appear_only_when_complete(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"predictions\.h5: missing, or not"):
         Maps(path)
-
-
-@pytest.mark.parametrize("flags, kernel", [
-    ("fma avx2 avx512f avx512dq avx512bw avx512vl", "SkylakeX"), ("fma avx2", "Haswell"), ("sse2", None)])
-def test_blas_kernel_follows_the_flags(tmp_path, monkeypatch, flags, kernel):
-    monkeypatch.setattr(machine.os, "environ", environment := {})
-    (tmp_path / "cpuinfo").write_text(f"model\t: 207\nflags\t\t: {flags}\n")
-    machine.choose_blas_kernel(tmp_path / "cpuinfo")
-    assert environment.get("OPENBLAS_CORETYPE") == kernel
-    environment["OPENBLAS_CORETYPE"] = "Mine"
-    machine.choose_blas_kernel(tmp_path / "cpuinfo")
-    assert environment["OPENBLAS_CORETYPE"] == "Mine"

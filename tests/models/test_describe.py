@@ -30,6 +30,12 @@ def test_command(net, request, tmp_path):
     for row, printed in paper.items():
         assert found["memory"][row] == pytest.approx(printed + SLIPS.get((net, row), 0), abs=0.0075), row
         assert f"{found['memory'][row]:.2f} MiB" in process.stdout
+    # a prediction needs what the paper counts and some buffers; an update gradients and momentum as well
+    measured, megabytes = found["measured"], found["memory"]["Parameters"]
+    assert list(measured) == ["Total (train)", "Total (test)"]
+    assert measured["Total (test)"] > found["memory"]["Total (test)"]
+    assert measured["Total (train)"] > found["memory"]["Total (train)"] + 2 * megabytes - 1
+    assert f"grows by {measured['Total (test)']:,.0f} MiB" in process.stdout
     filters = np.load(tmp_path / f"{net}.npy")
     assert filters.shape == shape and filters.dtype == np.float32 and f"{shape[0]} filters" in process.stdout
 

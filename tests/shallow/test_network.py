@@ -38,30 +38,75 @@ def test_seed_decides_the_start():
     assert (first == again).all() and (first != other).any()
 
 
-def restated(parameters, image):
+def restated(parameters, image, pools="2x2"):
     """The net of section 3.1 in NumPy, float64, one image (3, n, n)."""
     values = image.astype(np.float64)
+    sizes = {"conv1": 2, "conv2": int(pools[0]), "conv3": int(pools[0])}
     for layer in ("conv1", "conv2", "conv3"):
         kernels, biases = parameters[f"{layer}.W"].astype(np.float64), parameters[f"{layer}.b"]
         # Theano convolves, that is, it correlates with kernels turned around
         values = np.stack([correlate(values, kernel[:, ::-1, ::-1], mode="valid")[0] + bias
                            for kernel, bias in zip(kernels, biases)])
-        values = np.maximum(values, 0)
-        values = np.maximum(np.maximum(values[:, ::2, ::2], values[:, 1::2, ::2]),
-                            np.maximum(values[:, ::2, 1::2], values[:, 1::2, 1::2]))
+        values, size = np.maximum(values, 0), sizes[layer]
+        rows, columns = values.shape[1:]
+        padded = np.pad(values, ((0, 0), (0, size - 2), (0, size - 2)))  # zeros never win against a ReLU's answers
+        values = np.max([padded[:, row:row + rows:2, column:column + columns:2]
+                         for row in range(size) for column in range(size)], axis=0)
     hidden = np.maximum(values.ravel() @ parameters["fc1.W"] + parameters["fc1.b"], 0)
     return np.maximum(hidden[::2], hidden[1::2]) @ parameters["fc2.W"] + parameters["fc2.b"]
 
 
-def test_forward_equals_numpy():
-    net = network.build(init="released", seed=3, **SMALL)
+@pytest.mark.parametrize("pools", ["2x2", "3x3"])
+def test_forward_equals_numpy(pools):
+    net = network.build(init="released", seed=3, pools=pools, **SMALL)
     parameters = {name: value.get_value() for name, value in network.named_parameters(net).items()}
     images = np.random.default_rng(0).random((4, 3, 32, 32), np.float32)
     variable = tensor.tensor4()
     outputs = theano.function([variable], lasagne.layers.get_output(net, variable))(images)
-    expected = np.stack([restated(parameters, image) for image in images])
+    expected = np.stack([restated(parameters, image, pools) for image in images])
     assert np.ptp(expected, axis=0).max() > 1e-3  # the images matter
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_relu_after_pooling_gives_the_gradients_of_relu_before_it():
+    """Figure 2 rectifies first; the gradients of both orders are the same wherever no two answers are equal."""
+    from theano.tensor.signal.pool import pool_2d
+
+    values = np.random.default_rng(0).normal(0, 1, (2, 3, 8, 6)).astype(np.float32)
+    weights = np.random.default_rng(1).random((2, 3, 4, 3), np.float32)
+    images = tensor.tensor4()
+    relu = lasagne.nonlinearities.rectify
+    found = []
+    for pooled in (relu(pool_2d(images, (2, 2), ignore_border=True)), pool_2d(relu(images), (2, 2), ignore_border=True)):
+        found.append(theano.function([images], [pooled, theano.grad((pooled * weights).sum(), images)])(values))
+    for ours, drawn in zip(*found):
+        np.testing.assert_array_equal(ours, drawn)
+
+
+def test_dropout_sets_half_of_fc1_to_zero_in_training_only():
+    net = network.build(init="released", dropout=0.5, **SMALL)
+    layers = {layer.name: layer for layer in lasagne.layers.get_all_layers(net)}
+    assert list(layers).index("fc1") + 1 == list(layers).index("dropout") == list(layers).index("maxout") - 1
+    images = tensor.tensor4()
+    wanted = [layers["fc1"], layers["dropout"]]
+    training, testing = (theano.function([images], lasagne.layers.get_output(wanted, images, deterministic=still))
+                         for still in (False, True))
+    values = np.random.default_rng(0).random((40, 3, 32, 32), np.float32)
+    before, after = training(values)
+    lit = before > 0
+    assert 0.4 < (after[lit] == 0).mean() < 0.6
+    np.testing.assert_allclose(after[after > 0], 2 * before[after > 0], rtol=1e-6)  # so that the mean stays
+    assert (training(values)[1] != after).any()
+    np.testing.assert_array_equal(*testing(values))
+
+
+def test_sigmoid_output():
+    linear, sigmoid = (network.build(init="released", seed=3, output=output, **SMALL) for output in network.OUTPUTS)
+    images = tensor.tensor4()
+    fed = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    answers, squeezed = (theano.function([images], lasagne.layers.get_output(net, images))(fed)
+                         for net in (linear, sigmoid))
+    np.testing.assert_allclose(squeezed, 1 / (1 + np.exp(-answers)), rtol=1e-5)
 
 
 def test_pooling_gradient_equals_theanos_own():
