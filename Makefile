@@ -55,7 +55,7 @@ help:
 	@echo '  make data               what both nets train on'
 	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
 	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
-	@echo '  make predict            NET=shallow|deep IMAGES=picture-or-folder OUT=folder [WEIGHTS=file]'
+	@echo '  make predict            NET=shallow|deep IMAGES=picture-or-folder OUT=folder [WEIGHTS=file] [OPTIONS=name=value]'
 	@echo '  make figures            Figures 1, 3 and 5, training curves and scores of the two nets: build/figures/*/*.png'
 	@echo '  make cluster            Dask into build/env: evaluation.score --dask scores on many machines'
 	@echo '  make clean-runs | clean remove what was trained and computed | all of build/'
@@ -130,10 +130,12 @@ figures: $(READY_ENV) $(READY_CAFFE) $(FIGURES)
 NET ?= deep
 WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
 OUT ?= build/maps
+OPTIONS ?=
 predict: | $(READY_ENV) $(READY_CAFFE)
 	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
 	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
-	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$(IMAGES)" --out "$(OUT)"
+	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$(IMAGES)" --out "$(OUT)" \
+	    $(foreach option,$(OPTIONS),--option $(option))
 
 test: | $(READY_ENV) $(READY_CAFFE)
 	@$(PY) -m pytest

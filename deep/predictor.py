@@ -1,6 +1,7 @@
 """The deep net as a Predictor: any image in, a saliency map of its size out."""
 import numpy as np
 
+from data.errors import UserError
 from data.runs import read_config
 from deep import preprocess
 from deep.backend import DEPLOY, load_caffe
@@ -27,7 +28,7 @@ class Predictor:
     Raises
     ------
     UserError
-        Caffe is not there, or the weights are damaged, diverged or another net's.
+        Caffe is not there, the weights are damaged, diverged or another net's, or a parameter is not known.
     """
 
     def __init__(self, weights, longest_side=None, mean_bgr=None, mean_map=None, scaling="released"):
@@ -37,6 +38,11 @@ class Predictor:
         self.mean_bgr = mean_bgr or beside.get("mean_bgr", preprocess.AUTHORS_MEAN_BGR)
         self.mean_map = beside.get("mean_map", preprocess.AUTHORS_MEAN_MAP) if mean_map is None else mean_map
         self.scaling = scaling
+        if scaling not in preprocess.SCALINGS:
+            raise UserError(f"scaling {scaling!r} is not known; give one of: {', '.join(preprocess.SCALINGS)}")
+        if not (isinstance(self.longest_side, int) and self.longest_side >= preprocess.SMALLEST):
+            raise UserError(f"longest_side must be a whole number of at least {preprocess.SMALLEST} pixels, "
+                            f"not {self.longest_side!r}")
         self.net = caffe.Net(str(DEPLOY), caffe.TEST)
         check_weights(read_caffemodel(weights), net_shapes(self.net), weights)
         self.net.copy_from(str(weights))

@@ -27,7 +27,9 @@ FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels, at most and exactly
 # two of Okabe and Ito's colours, which colour-blind people tell apart; a net has the same one everywhere
 COLOURS = {"shallow": "#D55E00", "deep": "#0072B2"}
 GREY = "#666666"
-LOSSES = {"shallow": "squared error, mean over a map", "deep": "half the squared error, summed over a map"}
+# of both nets, and of the shallow net the two that the paper tried and did not keep
+LOSSES = {"deep": "half the squared error, summed over a map", "squared": "squared error, mean over a map",
+          "l1": "absolute error, mean over a map", "cross-entropy": "cross-entropy, mean over a map"}
 # the learning rate falls evenly in one net, by halves in the other
 RATES = {"shallow": ("linear", "default"), "deep": ("log", "steps-post")}
 SCATTERED = ("CC", "AUC-shuffled", "AUC-Judd")
@@ -202,16 +204,19 @@ def curves(run_folder, path, net):
     UserError
         Nothing has been logged yet.
     """
+    from data.files import read_json
     from data.runs import read_log
 
-    rows = read_log(Path(run_folder) / "log.csv")
+    rows, config = read_log(Path(run_folder) / "log.csv"), Path(run_folder) / "config.json"
+    settings = read_json(config).get("settings", {}) if config.is_file() else {}
+    loss = net if net == "deep" else settings.get("loss", "squared")
     if not rows or not {"lr", "loss", "val_loss"} <= set(rows[0]):
         raise UserError(f"{Path(run_folder) / 'log.csv'}: no training has been logged in it; make train-{net}")
     step = next(iter(rows[0]))  # epoch or iteration
     figure = _figure(8, 4.5)
     axes = figure.add_subplot()
     _draw_losses(axes, step, rows, COLOURS[net])
-    axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES[net]})")
+    axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES[loss]})")
     rate_axes = axes.twinx()
     scale, drawstyle = RATES[net]
     rate_axes.plot(*_column(rows, step, "lr"), color=GREY, linewidth=0.8, linestyle="--", drawstyle=drawstyle,

@@ -1,4 +1,6 @@
 """Trained weights and their use: `load` gives a Predictor of either net."""
+import inspect
+
 from data.errors import UserError
 
 NETS = ("shallow", "deep")
@@ -23,7 +25,7 @@ def load(net, weights, **options):
     Raises
     ------
     UserError
-        There is no such net, or its weights or its engine cannot be loaded.
+        There is no such net, its weights or its engine cannot be loaded, or an option is not known.
     """
     if net == "shallow":
         from shallow.predictor import Predictor
@@ -31,4 +33,8 @@ def load(net, weights, **options):
         from deep.predictor import Predictor
     else:
         raise UserError(f"there is no net {net!r}; choose one of: {', '.join(NETS)}")
+    known = [name for name in inspect.signature(Predictor).parameters if name != "weights"]
+    for name in options:
+        if name not in known:
+            raise UserError(f"the {net} net has no option {name!r}; choose from: {', '.join(known)}")
     return Predictor(weights, **options)

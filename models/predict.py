@@ -24,6 +24,9 @@ def main():
     what.add_argument("--dataset", help="the test images of this data set instead")
     parser.add_argument("--data-root", help="where the data set lies on disk")
     parser.add_argument("--limit", type=positive_int, help="only the first so many images")
+    parser.add_argument("--option", action="append", default=[], type=_option, metavar="NAME=VALUE",
+                        help="of the net's Predictor: fit=crop, smoothing=released (shallow), scaling=consistent, "
+                             "longest_side=512 (deep); may be given several times")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
@@ -39,7 +42,7 @@ def main():
         from data.dataset import load as load_dataset
         dataset = load_dataset(args.dataset, "test", args.data_root)
         sources = [(name, lambda name=name: dataset.open(name).image) for name in dataset.names]
-    predictor = load(args.net, args.weights)
+    predictor = load(args.net, args.weights, **dict(args.option))
     failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.net,
                          pictures=bool(args.images))
     return 1 if failed else 0
@@ -89,6 +92,14 @@ def predict_all(predictor, sources, out, model, pictures):
             raise UserError("not one of the images could be read; nothing was written")
     print(f"{out}: {len(sources) - failed} maps" + (f", {failed} unreadable images left out" if failed else ""))
     return failed
+
+
+def _option(text):
+    """"name=value" -> (name, value), whole numbers as numbers."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, int(value) if value.isdecimal() else value
 
 
 def _unique_names(files):

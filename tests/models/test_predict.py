@@ -49,6 +49,20 @@ def test_both_predictors_keep_the_contract(net, request):
         np.testing.assert_array_equal(saliency, predictor.predict(image))
 
 
+def test_options_reach_the_predictor(pictures, tmp_path, deep_weights):
+    def run(*options):
+        process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", pictures / "wide.png",
+                          "--out", tmp_path / "out", *(word for option in options for word in ("--option", option)))
+        return process, (Maps(tmp_path / "out/predictions.h5")["wide"] if process.returncode == 0 else None)
+    _, plain = run()
+    _, small = run("longest_side=40", "scaling=consistent")
+    assert np.abs(plain - small).max() > 0.01
+    assert "the deep net has no option 'smoothing'; choose from: longest_side" in one_line(run("smoothing=paper")[0])
+    assert "scaling 'none' is not known" in one_line(run("scaling=none")[0])
+    assert "longest_side must be" in one_line(run("longest_side=x")[0])
+    assert "'smoothing' is not NAME=VALUE" in one_line(run("smoothing")[0])
+
+
 def test_errors_name_file_and_remedy(pictures, tmp_path, deep_weights):
     def run(*arguments):
         return one_line(command("models.predict", *arguments, "--out", tmp_path / "out"))
@@ -79,10 +93,10 @@ def test_names_stay_unique():
 
 
 def test_options_are_checked(deep_weights):
-    with pytest.raises(TypeError, match="scalling"):
+    with pytest.raises(UserError, match="no option 'scalling'; choose from: longest_side, mean_bgr"):
         models.load("deep", deep_weights, scalling="consistent")
-    with pytest.raises(ValueError, match="released, consistent"):
-        models.load("deep", deep_weights, scaling="mine").predict(np.zeros((8, 8, 3), np.uint8))
+    with pytest.raises(UserError, match="released, consistent"):
+        models.load("deep", deep_weights, scaling="mine")
 
 
 def test_unknown_net():
