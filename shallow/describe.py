@@ -50,13 +50,14 @@ def boxes(net):
         Shapes by the names of the layers, in the order of the figure, batch first.
     """
     from shallow.backend import lasagne, tensor, theano
+    from shallow.pool import BiasedReLU
     from shallow.preprocess import INPUT_SIZE, MAP_SIZE
 
     images = tensor.tensor4("images")
     layers = lasagne.layers.get_all_layers(net)
     drawn = {}
     for layer, output in zip(layers, lasagne.layers.get_output(layers, images, deterministic=True)):
-        if isinstance(layer, lasagne.layers.NonlinearityLayer):
+        if isinstance(layer, BiasedReLU):
             continue  # the figure draws no box for a ReLU
         drawn[layer.name] = output
         if layer.name == "fc1":  # what the maxout compares, drawn between the two

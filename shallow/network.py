@@ -2,7 +2,7 @@
 import numpy as np
 
 from shallow.backend import lasagne
-from shallow.pool import POOLS
+from shallow.pool import POOLS, BiasedReLU
 from shallow.preprocess import INPUT_SIZE, MAP_SIZE
 
 CONV3_FILTERS = {"salicon": 128, "isun": 64}  # section 3.2
@@ -44,21 +44,21 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     lasagne.random.set_rng(np.random.RandomState(seed))
     weights, biases = {"paper": (lasagne.init.Normal(INIT_STD), lasagne.init.Constant(INIT_BIAS)),
                        "released": (lasagne.init.GlorotUniform(), lasagne.init.Constant(0.0))}[init]
-    learned = {"W": weights, "b": biases}
+    learned, kernels = {"W": weights, "b": biases}, {"W": weights, "b": None}
     linear, rectify, sigmoid = (getattr(lasagne.nonlinearities, name) for name in ("linear", "rectify", "sigmoid"))
-    conv, dense, relu = lasagne.layers.Conv2DLayer, lasagne.layers.DenseLayer, lasagne.layers.NonlinearityLayer
+    conv, dense, relu = lasagne.layers.Conv2DLayer, lasagne.layers.DenseLayer, BiasedReLU
     first_pool, pool = POOLS["2x2"], POOLS[pools]
     cells = map_size ** 2
 
-    # Shapes are those of the paper: (batch, channels, rows, columns). The ReLU comes after the pooling: the
-    # largest of four rectified numbers is the largest of the four, rectified, and that is a quarter of the work.
+    # Shapes are those of the paper: (batch, channels, rows, columns). Bias and ReLU of a convolution come after the
+    # pooling, where they are a quarter of the work and give the same (shallow/pool.py).
     net = lasagne.layers.InputLayer((None, 3, input_size, input_size), name="input")  # 3 x 96 x 96
-    net = conv(net, 32, 5, nonlinearity=linear, name="conv1", **learned)  # 32 x 92 x 92
-    net = relu(first_pool(net, name="pool1"), rectify, name="relu1")  # 32 x 46 x 46
-    net = conv(net, 64, 3, nonlinearity=linear, name="conv2", **learned)  # 64 x 44 x 44
-    net = relu(pool(net, name="pool2"), rectify, name="relu2")  # 64 x 22 x 22
-    net = conv(net, conv3_filters, 3, nonlinearity=linear, name="conv3", **learned)  # 128 x 20 x 20
-    net = relu(pool(net, name="pool3"), rectify, name="relu3")  # 128 x 10 x 10
+    net = conv(net, 32, 5, nonlinearity=linear, name="conv1", **kernels)  # 32 x 92 x 92
+    net = relu(first_pool(net, name="pool1"), biases, "conv1", name="relu1")  # 32 x 46 x 46
+    net = conv(net, 64, 3, nonlinearity=linear, name="conv2", **kernels)  # 64 x 44 x 44
+    net = relu(pool(net, name="pool2"), biases, "conv2", name="relu2")  # 64 x 22 x 22
+    net = conv(net, conv3_filters, 3, nonlinearity=linear, name="conv3", **kernels)  # 128 x 20 x 20
+    net = relu(pool(net, name="pool3"), biases, "conv3", name="relu3")  # 128 x 10 x 10
     net = dense(net, 2 * cells, nonlinearity=rectify, name="fc1", **learned)  # 4608
     if dropout:
         net = lasagne.layers.DropoutLayer(net, dropout, name="dropout")

@@ -68,19 +68,24 @@ def test_forward_equals_numpy(pools):
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def test_relu_after_pooling_gives_the_gradients_of_relu_before_it():
+def test_bias_and_relu_after_pooling_give_the_gradients_of_before_it():
     """Figure 2 rectifies first; the gradients of both orders are the same wherever no two answers are equal."""
     from theano.tensor.signal.pool import pool_2d
+
+    from shallow.pool import BiasedReLU, MaxPool2x2
 
     values = np.random.default_rng(0).normal(0, 1, (2, 3, 8, 6)).astype(np.float32)
     weights = np.random.default_rng(1).random((2, 3, 4, 3), np.float32)
     images = tensor.tensor4()
-    relu = lasagne.nonlinearities.rectify
-    found = []
-    for pooled in (relu(pool_2d(images, (2, 2), ignore_border=True)), pool_2d(relu(images), (2, 2), ignore_border=True)):
-        found.append(theano.function([images], [pooled, theano.grad((pooled * weights).sum(), images)])(values))
-    for ours, drawn in zip(*found):
-        np.testing.assert_array_equal(ours, drawn)
+    layer = BiasedReLU(MaxPool2x2(lasagne.layers.InputLayer((None, 3, 8, 6), images)), lasagne.init.Normal(0.5), "conv1")
+    assert layer.b.name == "conv1.b" and layer.get_params(regularizable=True) == []
+    biased = images + layer.b.dimshuffle("x", 0, "x", "x")
+    drawn = pool_2d(lasagne.nonlinearities.rectify(biased), (2, 2), ignore_border=True)
+    ours, theirs = (theano.function([images], [pooled, *theano.grad((pooled * weights).sum(), [images, layer.b])])(values)
+                    for pooled in (lasagne.layers.get_output(layer), drawn))
+    for mine, reference in zip(ours[:2], theirs):
+        np.testing.assert_array_equal(mine, reference)
+    np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-5)
 
 
 def test_dropout_sets_half_of_fc1_to_zero_in_training_only():
