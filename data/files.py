@@ -94,13 +94,17 @@ def write_json(path, value):
 
 
 def read_json(path):
-    """Read a JSON file; UserError names the file if it is missing or damaged."""
+    """Read a JSON file that holds an object, as all of ours do; UserError names it if it is missing or damaged."""
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(describe(error)) from error
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run the step that writes it again") from error
+    if not isinstance(value, dict):
+        raise UserError(f"{path}: holds a {type(value).__name__}, not an object with names; "
+                        "delete it and run the step that writes it again")
+    return value
 
 
 def read_image(path):

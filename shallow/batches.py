@@ -29,6 +29,8 @@ class Arrays:
 
     def __init__(self, path, target_range=(0.0, 1.0)):
         self.path, self.target_range = path, target_range
+        if not path.is_file():
+            raise UserError(f"{path}: not there; {self._remedy()}")
         with contextlib.ExitStack() as stack:
             try:
                 self._file = stack.enter_context(h5py.File(path))
@@ -36,7 +38,7 @@ class Arrays:
                 for images, maps in self._groups.values():
                     self._check(images, maps)
             except (OSError, KeyError) as error:
-                raise UserError(f"{path}: missing or damaged ({error}); {self._remedy()}") from error
+                raise UserError(f"{path}: damaged ({error}); {self._remedy()}") from error
             stack.pop_all()  # all is well: the file stays open
 
     def __enter__(self):

@@ -28,7 +28,12 @@ class Predictor:
         self._net, _, settings = load_net(weights)
         fit = fit or settings.get("fit", "squash")
         self.smoothing = smoothing or settings.get("smoothing", "paper")
-        self.target_range = settings.get("target_range", (0.0, 1.0))
+        try:
+            low, high = (float(end) for end in settings.get("target_range", (0.0, 1.0)))
+        except (TypeError, ValueError) as error:
+            raise UserError(f"{weights}: its settings give no range of maps ({error}); give the weights.npz of a run") \
+                from error
+        self.target_range = low, high
         for name, value, known in (("fit", fit, preprocess.FITS), ("smoothing", self.smoothing, preprocess.SMOOTHINGS)):
             if value not in known:
                 raise UserError(f"{weights}: {name} {value!r} is not known; give one of: {', '.join(known)}")

@@ -119,7 +119,7 @@ class Run:
         self.checkpoint = folder / "checkpoint.npz"
         self.state = {"epoch": 0, "batch": 0, "losses": [], "best": math.inf, "alarms": None}
         if self.checkpoint.is_file():
-            self.state.update(trainer.resume(self.checkpoint))
+            self.state.update(trainer.resume(self.checkpoint, settings))
         self.batches = arrays.batches_an_epoch(settings["batch"])
         self.epochs = settings["epochs"] or math.ceil(settings["updates"] / self.batches)
 

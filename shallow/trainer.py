@@ -100,8 +100,14 @@ class Trainer:
                   for prefix, variables in groups.items() for name, variable in variables.items()}
         weights.save(path, arrays, {**settings, **({} if state is None else {"state": state})})
 
-    def resume(self, path):
+    def resume(self, path, settings):
         """Load a checkpoint.
+
+        Parameters
+        ----------
+        path : path of an .npz
+        settings : dict
+            Of this run; the checkpoint must have been saved with the same.
 
         Returns
         -------
@@ -111,20 +117,24 @@ class Trainer:
         Raises
         ------
         UserError
-            It is damaged, no checkpoint, or another net's.
+            It is damaged, no checkpoint, or another run's.
         """
         remedy = "give --restart to train from the beginning"
         try:
-            arrays, settings = weights.load(path)
+            arrays, saved = weights.load(path)
         except UserError as error:
             raise UserError(f"{path}: the checkpoint is damaged; {remedy}") from error
-        if "state" not in settings:
+        state = saved.pop("state", None)
+        if state is None:
             raise UserError(f"{path}: holds weights but is no checkpoint; {remedy}")
+        if saved != settings:
+            other = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
+            raise UserError(f"{path}: a checkpoint of a run with other settings ({', '.join(other)}); {remedy}")
         for prefix, variables in ((VELOCITY, self.velocities), (RANDOM, self.random_states)):
             group = {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
             weights.assign(variables, group, path)
         weights.assign(self.parameters, arrays, path)
-        return settings["state"]
+        return state
 
 
 def constrain_norm(weights, max_norm):

@@ -51,7 +51,8 @@ def load(path):
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-        return arrays, json.loads(str(arrays.pop(SETTINGS)))
+        settings = json.loads(str(arrays.pop(SETTINGS)))
+        return arrays, {**settings}
     except OSError as error:
         if error.errno is None:
             raise UserError(f"{path}: damaged ({error}); train or fetch it again") from error
@@ -59,7 +60,7 @@ def load(path):
     except (zipfile.BadZipFile, ValueError, EOFError, zipfile.zlib.error) as error:
         raise UserError(f"{path}: damaged, or not an .npz of weights ({error}); train or fetch it again") from error
     except (KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: not weights of this project, it has no {SETTINGS!r} entry; "
+        raise UserError(f"{path}: not weights of this project, it has no {SETTINGS!r} entry that names settings; "
                         "give the weights.npz of a run") from error
 
 

@@ -128,6 +128,9 @@ def test_damaged_json_is_named(tmp_path):
     (tmp_path / "a.json").write_text('{"cut": ')
     with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
         read_json(tmp_path / "a.json")
+    (tmp_path / "a.json").write_text("[]")
+    with pytest.raises(UserError, match=r"a\.json: holds a list"):
+        read_json(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize("body, code, line", [

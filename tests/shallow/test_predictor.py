@@ -56,3 +56,9 @@ def test_unknown_switches_are_refused(shallow_weights, tmp_path):
     weights.save(path, weights.load(shallow_weights)[0], {"pools": "5x5"})
     with pytest.raises(UserError, match="weights.npz: its settings name a net that there is not"):
         Predictor(path)
+    weights.save(path, weights.load(shallow_weights)[0], {"target_range": "wide"})
+    with pytest.raises(UserError, match="weights.npz: its settings give no range of maps"):
+        Predictor(path)
+    weights.save(path, {}, ["no", "names"])
+    with pytest.raises(UserError, match="no 'settings' entry that names settings"):
+        Predictor(path)

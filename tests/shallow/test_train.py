@@ -174,7 +174,7 @@ def test_data_of_another_size_or_with_nan_is_named(prepared, tmp_path):
 
 def test_damaged_data_is_named(prepared, tmp_path):
     (tmp_path / "shallow.h5").write_bytes((prepared / "shallow.h5").read_bytes()[:2000])
-    with pytest.raises(UserError, match=r"shallow\.h5: missing or damaged.*make data"):
+    with pytest.raises(UserError, match=r"shallow\.h5: damaged.*make data"):
         Arrays(tmp_path / "shallow.h5")
 
 
@@ -289,21 +289,24 @@ def test_foreign_and_damaged_checkpoints_are_refused(tmp_path):
     state = {"epoch": 3, "batch": 1, "losses": [0.5]}
     trainer.save(path, SETTINGS, state)
     again = Trainer({**SETTINGS, "seed": 5}, **SMALL)
-    assert again.resume(path) == state
+    assert again.resume(path, SETTINGS) == state
     for ours, theirs in ((trainer.parameters, again.parameters), (trainer.velocities, again.velocities)):
         for name in ours:
             np.testing.assert_array_equal(ours[name].get_value(), theirs[name].get_value())
     whole = path.read_bytes()
     path.write_bytes(whole[:len(whole) // 2])
     with pytest.raises(UserError, match=r"checkpoint\.npz: the checkpoint is damaged; give --restart"):
-        trainer.resume(path)
+        trainer.resume(path, SETTINGS)
     trainer.save(path, SETTINGS)
     with pytest.raises(UserError, match=r"checkpoint\.npz: holds weights but is no checkpoint"):
-        trainer.resume(path)
+        trainer.resume(path, SETTINGS)
+    trainer.save(path, {**SETTINGS, "l2": 0.1}, state)
+    with pytest.raises(UserError, match=r"checkpoint\.npz: a checkpoint of a run with other settings \(l2\); give --restart"):
+        trainer.resume(path, SETTINGS)
     for foreign in ({"conv3_filters": 128}, {"dropout": 0.5}):
         Trainer({**SETTINGS, **foreign}, **SMALL).save(path, SETTINGS, state)
         with pytest.raises(UserError, match=r"checkpoint\.npz: "):
-            trainer.resume(path)
+            trainer.resume(path, SETTINGS)
 
 
 def test_weights_round_trip_and_their_errors(tmp_path):
