@@ -18,7 +18,16 @@ from data.files import read_json, write_json, write_text
 PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
 
 
-def start(folder, net, settings, predict, versions=None, restart=False):
+def add_arguments(parser):
+    """Give a command line of training --resume and --restart, of which at most one may be said."""
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("--resume", action="store_true",
+                     help="go on with the run in the folder, an error if there is none; without it the command goes on "
+                          "or begins, whichever it finds")
+    how.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
+
+
+def start(folder, net, settings, predict, versions=None, restart=False, resume=False):
     """Make a run folder, or recognise the one that an interrupted run with the same settings left.
 
     Parameters
@@ -33,11 +42,13 @@ def start(folder, net, settings, predict, versions=None, restart=False):
         Of what `versions()` below does not know.
     restart : bool
         Empty the folder first.
+    resume : bool
+        There must be a run already.
 
     Raises
     ------
     UserError
-        The folder holds a run with other settings.
+        The folder holds a run with other settings, or none to resume.
     """
     folder = Path(folder)
     path = folder / "config.json"
@@ -51,6 +62,8 @@ def start(folder, net, settings, predict, versions=None, restart=False):
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
                             "delete it, or give --restart, or another folder")
         return
+    if resume:
+        raise UserError(f"{folder}: holds no run to resume (no config.json); leave --resume out to begin one")
     write_json(path, {"net": net, "settings": settings, "predict": predict,
                       "versions": {**collect_versions(), **(versions or {})}})
 

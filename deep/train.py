@@ -41,7 +41,7 @@ def main():
                         help="multiply VGG's conv1 by 127.5 (see deep/surgery.py)")
     parser.add_argument("--iterations", type=positive_int, help="override the preset's")
     parser.add_argument("--seed", type=natural_int, default=2016, help="of the random start (default: %(default)s)")
-    parser.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
+    runs.add_arguments(parser)
     args = parser.parse_args()
     return train(args)
 
@@ -56,7 +56,7 @@ def train(args):
     settings = {"data": manifest, "solver": solver, "vgg": args.vgg, "rescale_conv1": args.rescale_conv1}
     runs.start(folder, "deep", settings, {
         "longest_side": max(width, height), "mean_bgr": manifest["deep"]["mean_bgr"],
-        "mean_map": manifest["deep"]["mean_map"]}, {"caffe": load_caffe().__version__}, args.restart)
+        "mean_map": manifest["deep"]["mean_map"]}, {"caffe": load_caffe().__version__}, args.restart, args.resume)
     if (folder / "weights.caffemodel").is_file():
         print(f"{folder}: already trained; --restart trains it again")
         return 0

@@ -49,17 +49,17 @@ def main():
     parser.add_argument("--seed", type=natural_int, default=2016, help="of all that is drawn (default: %(default)s)")
     parser.add_argument("--checkpoint-seconds", type=natural_int, default=CHECKPOINT_SECONDS,
                         help="between checkpoints of half a gigabyte (default: %(default)s)")
-    parser.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
+    runs.add_arguments(parser)
     args = parser.parse_args()
     try:
         settings = resolve(args.preset, args.conv3_filters, args.seed,
                            **{name: getattr(args, name) for name in OVERRIDES})
     except ValueError as error:
         parser.error(str(error))
-    train(Path(args.data), Path(args.run), settings, args.restart, args.checkpoint_seconds)
+    train(Path(args.data), Path(args.run), settings, args.restart, args.resume, args.checkpoint_seconds)
 
 
-def train(data, folder, settings, restart=False, checkpoint_seconds=CHECKPOINT_SECONDS):
+def train(data, folder, settings, restart=False, resume=False, checkpoint_seconds=CHECKPOINT_SECONDS):
     """Train to the end, from the beginning or from the checkpoint in the run folder.
 
     Parameters
@@ -70,17 +70,20 @@ def train(data, folder, settings, restart=False, checkpoint_seconds=CHECKPOINT_S
         As `shallow.settings.resolve` gives them.
     restart : bool
         Discard an earlier run in the folder.
+    resume : bool
+        There must be an earlier run in the folder.
     checkpoint_seconds : float
         At least so long between two checkpoints; they are written after whole epochs.
 
     Raises
     ------
     UserError
-        The data or the checkpoint is damaged, the loss diverged, the disk is full, or there is no C++ compiler.
+        The data or the checkpoint is damaged, there is nothing to resume, the loss diverged, the disk is
+        full, or there is no C++ compiler.
     """
     # a later `make data` with other images must not go unnoticed
     settings = {**settings, "data": read_json(data / "manifest.json")}
-    runs.start(folder, "shallow", settings, {}, restart=restart)
+    runs.start(folder, "shallow", settings, {}, restart=restart, resume=resume)
     if (folder / "weights.npz").is_file():
         (folder / "checkpoint.npz").unlink(missing_ok=True)  # of a run that was killed right at its end
         print(f"{folder}: already trained; --restart trains it again")

@@ -11,6 +11,10 @@ def test_a_run_continues_only_with_its_own_settings(tmp_path):
     with pytest.raises(UserError, match=r"lr 0\.5 -> 0\.1.*--restart"):
         runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {})
     runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, restart=True)
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, resume=True)
+    with pytest.raises(UserError, match="other: holds no run to resume"):
+        runs.start(tmp_path / "other", "deep", {"seed": 1}, {}, resume=True)
+    assert not (tmp_path / "other/config.json").exists()
 
 
 def test_config_records_settings_and_versions(tmp_path):

@@ -257,7 +257,7 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_pat
         if how == "interrupt":
             assert process.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:")
             assert (tmp_path / "broken/checkpoint.npz").is_file()
-    assert command("shallow.train", *arguments, "--run", tmp_path / "broken").returncode == 0, moments
+    assert command("shallow.train", *arguments, "--run", tmp_path / "broken", "--resume").returncode == 0, moments
     for file in ("weights.npz", "best.npz"):
         whole, resumed = (weights.load(tmp_path / run / file)[0] for run in ("whole", "broken"))
         for name in whole:
