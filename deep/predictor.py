@@ -59,11 +59,11 @@ class Predictor:
         float32 (H, W) in [0, 1]
         """
         size = preprocess.fit_size(image.shape[:2], self.longest_side)
-        fed = preprocess.to_input(preprocess.resize_image(image, size), self.mean_bgr)[None]
+        fed = preprocess.pad(preprocess.to_input(preprocess.resize_image(image, size), self.mean_bgr))[None]
         blob = self.net.blobs["data"]
         if blob.data.shape != fed.shape:
             blob.reshape(*fed.shape)
             self.net.reshape()
         blob.data[...] = fed
-        answer = np.array(self.net.forward()["deconv"][0, 0])
+        answer = np.array(self.net.forward()["deconv"][0, 0, :size[1], :size[0]])
         return preprocess.to_saliency(answer, image.shape[:2], self.scaling, self.mean_map)

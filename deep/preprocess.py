@@ -5,11 +5,13 @@ To the net (section 4.2):
 1. half size: 320x240 for SALICON's 640x480 when training, and when predicting whatever
    fits inside 320x320 with the image's own aspect, never enlarged (released code);
 2. RGB -> BGR, minus the mean pixel of the training set, times 1/127.5: about [-1, 1];
-3. densities, as grey levels 0..255: minus their mean over the training set, times 2/255.
+3. heights and widths that are no multiples of four get rows and columns of the mean pixel, since the net answers
+   in cells of four pixels and drops what is left over; the answer is cut back to the size before;
+4. densities, as grey levels 0..255: minus their mean over the training set, times 2/255.
 
 From the net (released code): x 128 + 127, cut to 0..255, cubic resize to the image, 5x5 Gaussian
 blur, stretched so that the maximum is 255; we divide by 255. x 128 + 127 is not the inverse of
-step 3, and cuts maps brighter than 159; `scaling="consistent"` inverts it exactly instead.
+step 4, and cuts maps brighter than 159; `scaling="consistent"` inverts it exactly instead.
 """
 import cv2
 import numpy as np
@@ -22,7 +24,8 @@ AUTHORS_MEAN_BGR = (100.0, 110.0, 118.0)  # released code: SALICON's training im
 AUTHORS_MEAN_MAP = 31.0  # grey levels, SALICON's training maps, agreed by an author
 RELEASED_GAIN, RELEASED_OFFSET = 128.0, 127.0  # released code
 SMOOTHING_KERNEL = (5, 5)  # released code, pixels of the image; OpenCV derives sigma 1.1 from it
-SMALLEST = 4  # pixels
+STRIDE = 4  # pixels a cell of the net's answer: two pools of stride 2, section 4.1: "by a factor of four"
+SMALLEST = STRIDE  # pixels
 SCALINGS = ("released", "consistent")
 
 
@@ -40,6 +43,12 @@ def to_input(resized, mean_bgr):
     """uint8 (..., 3, h, w) BGR -> float32, about [-1, 1], what the net is fed."""
     mean = np.asarray(mean_bgr, np.float32)[:, None, None]
     return (np.asarray(resized, np.float32) - mean) * np.float32(IMAGE_SCALE)
+
+
+def pad(fed):
+    """float32 (..., h, w), what the net is fed -> the same with zeros below and to the right, to multiples of 4."""
+    extra = [(0, -size % STRIDE) for size in fed.shape[-2:]]
+    return np.pad(fed, [(0, 0)] * (fed.ndim - 2) + extra)
 
 
 def to_target(grey, mean_map):
