@@ -106,7 +106,7 @@ def assign(parameters, arrays, path):
     Raises
     ------
     UserError
-        A name is missing or unknown, a shape differs, or a value is NaN or infinite.
+        A name is missing or unknown, a shape or kind of number differs, or a value is NaN or infinite.
     """
     if set(arrays) != set(parameters):
         missing, unknown = sorted(set(parameters) - set(arrays)), sorted(set(arrays) - set(parameters))
@@ -117,6 +117,9 @@ def assign(parameters, arrays, path):
         if arrays[name].shape != shape:
             raise UserError(f"{path}: {name} has shape {arrays[name].shape}, this net wants {shape}; "
                             "was it trained with another conv3_filters?")
+        if arrays[name].dtype.kind != np.dtype(parameter.dtype).kind:
+            raise UserError(f"{path}: {name} holds {arrays[name].dtype}, not {parameter.dtype}; the file is another "
+                            "program's or damaged")
         if not np.isfinite(arrays[name]).all():
             raise UserError(f"{path}: {name} holds NaN or infinity; the training diverged or the file is damaged")
         parameter.set_value(arrays[name].astype(parameter.dtype, copy=False), borrow=True)

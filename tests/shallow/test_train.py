@@ -318,7 +318,8 @@ def test_weights_round_trip_and_their_errors(tmp_path):
     assert settings == {"seed": 1}
     weights.assign(parameters, loaded, path)
     for complaint, change in [("missing", {"conv1.W": None}), ("unknown", {"conv9.W": np.zeros(3)}),
-                              ("shape", {"conv1.b": np.zeros(3)}), ("NaN", {"fc2.b": np.full(36, np.nan)})]:
+                              ("shape", {"conv1.b": np.zeros(3)}), ("NaN", {"fc2.b": np.full(36, np.nan)}),
+                              ("<U3", {"fc2.b": np.full(36, "one")})]:
         changed = {name: value for name, value in {**arrays, **change}.items() if value is not None}
         with pytest.raises(UserError, match=rf"weights\.npz: .*{complaint}"):
             weights.assign(parameters, changed, path)
