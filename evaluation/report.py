@@ -91,7 +91,8 @@ div { overflow-x: auto } table { border-collapse: collapse; width: 100%; font-si
 th, td { text-align: left; padding: .2rem .5rem; vertical-align: baseline }
 thead th { border-bottom: 2px solid #444 } tr.first td { border-top: 1px solid #ddd }
 td.number, th.number { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-tr.this-run, tr.measured { background: #eef6ff } tr.paper { color: #555 } tr.difference { color: #888; font-style: italic }
+tr.this-run, tr.measured { background: #eef6ff } tr.paper { color: #555 }
+tr.difference { color: #888; font-style: italic }
 p, figcaption { color: #555; font-size: .9rem; max-width: 60rem } figure { margin: 2rem 0 } img { max-width: 100% }
 details { margin: .5rem 0 } summary { cursor: pointer }
 </style></head><body>
