@@ -40,7 +40,7 @@ def atomic(path):
     target, old = scratch / path.name, scratch / "old"
     try:
         yield target
-        _sync(target)
+        sync(target)
         if target.is_dir() and path.exists():  # rename replaces files, but not folders
             path.rename(old)
         target.replace(path)
@@ -74,8 +74,8 @@ def _remove_scratch_of_the_dead(path):
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _sync(path):
-    """Data must be on the disk before the rename is, or a power cut leaves an empty file."""
+def sync(path):
+    """Have a file, or those in a folder, on the disk: before it is named, or a power cut leaves an empty file."""
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
             with open(file, "rb") as handle:

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from data.errors import Terminated, UserError, run
+from data.errors import Terminated, UserError, describe, run
 from data.machine import choose_blas_kernel
 
 HERE = Path(__file__).resolve().parent
@@ -26,6 +26,9 @@ def load_caffe():
         It has not been built, or does not load.
     """
     choose_blas_kernel()
+    # OpenBLAS's threads wait for their next product by spinning, 25 ms of it, on the cores where Caffe's own
+    # loops are then at work (deep/caffe/patches); a tenth of a training step goes by that way
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     os.environ.setdefault("GLOG_minloglevel", "2")  # errors only: Caffe narrates every layer otherwise
     try:
         import caffe
@@ -34,6 +37,26 @@ def load_caffe():
             from error
     caffe.set_mode_cpu()
     return caffe
+
+
+def parse_prototxt(path, message):
+    """Read a prototxt file into a message of caffe_pb2, and return that.
+
+    Raises
+    ------
+    UserError
+        The file is missing, or has a mistake: the message names its line.
+    """
+    from google.protobuf import text_format
+
+    try:
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
+    except OSError as error:
+        raise UserError(describe(error)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not a text file; give a prototxt") from error
+    except text_format.ParseError as error:
+        raise UserError(f"{path}: line {error}; correct it there") from error
 
 
 def run_guarded(target, args, log):

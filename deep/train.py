@@ -1,21 +1,18 @@
 """python -m deep.train: train the deep net on what data.prepare wrote (section 4.2).
 
 The run folder holds solver.prototxt and train_val.prototxt as used, log.csv, caffe.log (Caffe's own
-words), snapshots while it lasts, and weights.caffemodel at the end. Interrupted, the same command
-goes on from the newest snapshot and ends with the weights of a run that never stopped.
+words), snapshots while it lasts, and weights.caffemodel at the end. Interrupted or killed, the same
+command goes on from the newest snapshot and ends with the weights of a run that never stopped.
 """
 import argparse
 import re
-import tempfile
-import time
 from pathlib import Path
 
 from data import runs
 from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
-from data.files import atomic, need_space, read_json, write_json, write_text
-from data.interrupts import Interrupts
-from deep.backend import HERE, TRAIN_VAL, load_caffe, parent_is_gone, run_guarded
+from data.files import read_json, write_text
+from deep.backend import HERE, TRAIN_VAL, load_caffe, parse_prototxt, run_guarded
 
 SOLVER = HERE / "solver.prototxt"
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
@@ -23,7 +20,7 @@ DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
 # At batch 2 the last few images decide what the net answers unless the rate comes down before the end.
 DEMO_STEPSIZE = 40
 DEMO_VALIDATION_IMAGES = 20
-LOG_COLUMNS = ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds"]
+LARGEST_FILE = 2**31  # bytes: HDF5Data reads one whole file at a time and fails beyond
 
 
 def main():
@@ -40,6 +37,8 @@ def main():
     parser.add_argument("--rescale-conv1", action="store_true",
                         help="multiply VGG's conv1 by 127.5 (see deep/surgery.py)")
     parser.add_argument("--iterations", type=positive_int, help="override the preset's")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
+                        help="override any setting of the solver file, e.g. stepsize=500; may be given several times")
     parser.add_argument("--seed", type=natural_int, default=2016, help="of the random start (default: %(default)s)")
     runs.add_arguments(parser)
     args = parser.parse_args()
@@ -69,8 +68,8 @@ def train(args):
         net = re.sub(rf'"[^"]*/{split}\.txt"', f'"{folder.resolve()}/{split}.txt"', net)
     write_text(folder / "train_val.prototxt", net)
     write_text(folder / "solver.prototxt", _solver_text(solver, folder))
-    return run_guarded(train_in_caffe, (str(folder), args.vgg, args.rescale_conv1),
-                       folder / "caffe.log")
+    from deep.trainer import train as train_in_caffe
+    return run_guarded(train_in_caffe, (str(folder), args.vgg, args.rescale_conv1), folder / "caffe.log")
 
 
 def resolve_solver(args, data):
@@ -89,16 +88,11 @@ def resolve_solver(args, data):
     load_caffe()
     import numpy as np
     from caffe.proto import caffe_pb2
-    from google.protobuf import text_format
 
     from deep.preprocess import TRAIN_SIZE
 
-    try:
-        text = Path(args.solver).read_text(encoding="utf-8")
-        parsed = text_format.Parse(text, caffe_pb2.SolverParameter())
-    except text_format.ParseError as error:
-        raise UserError(f"{args.solver}: line {error}; correct it there") from error
-    solver = {field.name: value for field, value in parsed.ListFields()}
+    parsed = parse_prototxt(args.solver, caffe_pb2.SolverParameter())
+    solver = _fields(parsed)
     for name in ("type", "lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot"):
         if name not in solver:
             raise UserError(f"{args.solver}: sets no {name}; deep/solver.prototxt shows how")
@@ -113,150 +107,41 @@ def resolve_solver(args, data):
     solver["base_lr"] *= np.prod(TRAIN_SIZE) / np.prod(data["size"])
     if args.iterations:
         solver["max_iter"] = args.iterations
-    return solver
+    return {**solver, **_overrides(args.set)}
 
 
-def train_in_caffe(folder, vgg, rescale_conv1):
-    """The training loop: runs in the guarded child process.
-
-    Raises
-    ------
-    UserError
-        The loss is no longer a number, a snapshot cannot be written, or VGG's weights do not fit.
-    """
-    caffe = load_caffe()
-    folder = Path(folder)
-    solver, settings = _open_solver(caffe, folder)
-    done = _resume(solver, folder)
-    if not done and vgg:
-        from deep.surgery import transplant
-        print("\n".join(transplant(solver.net, vgg, rescale_conv1)))
-    from data.progress import progress
-
-    log = runs.Log(folder / "log.csv", LOG_COLUMNS, done)
-    with progress(total=settings.max_iter, description="deep net", unit="step", initial=done) as bar, \
-            Interrupts() as interrupts:
-        while solver.iter < settings.max_iter:
-            started = time.monotonic()
-            rate = _learning_rate(settings, solver.iter)
-            solver.step(1)
-            row = {"iteration": solver.iter, "lr": rate, **_losses(solver.net)}
-            _check_loss(row, folder)
-            if solver.iter % settings.test_interval == 0 or solver.iter == settings.max_iter:
-                row.update(_validate(caffe, folder, solver.net, settings.test_iter[0]))
-                bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_rmse=f"{row['val_rmse']:.3f}")
-            log.write(**row, seconds=time.monotonic() - started)
-            bar.update()
-            try:
-                interrupts.check()
-                if parent_is_gone():
-                    raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                bar.close()
-                _snapshot(solver, folder)
-                raise
-            if solver.iter % settings.snapshot == 0 and solver.iter < settings.max_iter:
-                _snapshot(solver, folder)
-    need_space(folder, _size(solver.net))
-    with atomic(folder / "weights.caffemodel") as scratch:
-        solver.net.save(str(scratch))
-    (folder / "snapshot.json").unlink(missing_ok=True)
-    for path in (folder / "snapshots").iterdir():  # the folder stays: `caffe train` does not make it
-        path.unlink()
-    print(f"{folder / 'weights.caffemodel'}: the deep net after {settings.max_iter} iterations")
-
-
-def _open_solver(caffe, folder):
-    """A solver that does neither tests nor snapshots by itself: `train_in_caffe` does, where it can see them."""
+def _overrides(settings):
+    """["name=value", ...] as fields of the solver."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
 
-    settings = text_format.Parse((folder / "solver.prototxt").read_text(), caffe_pb2.SolverParameter())
-    driven = caffe_pb2.SolverParameter()
-    driven.CopyFrom(settings)
-    for field in ("test_iter", "test_interval", "test_initialization", "snapshot", "display"):
-        driven.ClearField(field)
-    driven.snapshot_after_train = False
-    (folder / "snapshots").mkdir(exist_ok=True)  # Caffe does not make it
-    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-        file.write(text_format.MessageToString(driven))
-        file.flush()
-        return caffe.get_solver(file.name), settings
+    message = caffe_pb2.SolverParameter()
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        error = None
+        for text in (f"{name}: {value}", f'{name}: "{value}"'):  # numbers and names of choices, or strings
+            try:
+                text_format.Merge(text, message)
+                break
+            except text_format.ParseError as found:
+                error = error or found
+        else:
+            raise UserError(f"--set {setting}: {str(error).partition(' : ')[2]}; give NAME=VALUE as a line of "
+                            "solver.prototxt has it")
+    return _fields(message)
 
 
-def _resume(solver, folder):
-    """Go back to the newest snapshot, and to the same place in the data; return the iteration."""
-    marker = folder / "snapshot.json"
-    if not marker.is_file():
-        return 0
-    done = read_json(marker)["iteration"]
-    state = folder / "snapshots" / f"snapshot_iter_{done}.solverstate"
-    if not (state.is_file() and state.with_suffix(".caffemodel").is_file()):
-        raise UserError(f"{state}: gone, though {marker} promises it; give --restart to train from the beginning")
-    solver.restore(str(state))
-    for _ in range(done):  # HDF5Data starts at the first image again
-        solver.net.forward(end="data")
-    return done
-
-
-def _snapshot(solver, folder):
-    """Write weights and momentum; snapshot.json names them only once they are complete."""
-    need_space(folder, 2 * _size(solver.net))  # Caffe aborts on a full disk
-    solver.snapshot()
-    write_json(folder / "snapshot.json", {"iteration": solver.iter})
-    for path in (folder / "snapshots").iterdir():
-        if path.stem != f"snapshot_iter_{solver.iter}":
-            path.unlink()
-
-
-def _size(net):
-    """Bytes of a net's weights, and a little more for their names."""
-    return sum(blob.data.nbytes for blobs in net.params.values() for blob in blobs) + (1 << 20)
-
-
-def _losses(net):
-    """Caffe's loss, sum / (2 x images), and the root mean square error of a pixel behind it."""
-    loss = float(net.blobs["loss"].data)
-    pixels = net.blobs["label"].data[0].size
-    return {"loss": loss, "rmse": (2 * loss / pixels) ** 0.5}
-
-
-def _validate(caffe, folder, trained, batches):
-    """Mean loss and CC over the held-out images, always the same ones: a new net starts at the first."""
-    import numpy as np
-
-    net = caffe.Net(str(folder / "train_val.prototxt"), caffe.TEST)
-    net.share_with(trained)
-    losses, correlations = [], []
-    for _ in range(batches):
-        net.forward()
-        losses.append(float(net.blobs["loss"].data))
-        correlations += [np.corrcoef(map_.ravel(), label.ravel())[0, 1]
-                         for map_, label in zip(net.blobs["deconv"].data, net.blobs["label"].data)]
-    loss = float(np.mean(losses))
-    return {"val_loss": loss, "val_rmse": (2 * loss / net.blobs["label"].data[0].size) ** 0.5,
-            "val_cc": float(np.mean(correlations))}
-
-
-def _learning_rate(settings, iteration):
-    """What Caffe's "step" and "fixed" policies use at this iteration, for the log."""
-    if settings.lr_policy == "step":
-        return settings.base_lr * settings.gamma ** (iteration // settings.stepsize)
-    return settings.base_lr if settings.lr_policy == "fixed" else None
-
-
-def _check_loss(row, folder):
-    if not row["loss"] < float("inf"):
-        raise UserError(f"{folder}: the loss is {row['loss']} at iteration {row['iteration']}: the learning diverged "
-                        "(section 4.2: it does at a larger learning rate); lower base_lr and give --restart")
+def _fields(message):
+    """The fields that are set, as config.json can hold them."""
+    return {field.name: list(value) if field.label == field.LABEL_REPEATED else value
+            for field, value in message.ListFields()}
 
 
 def _batch_size():
     """Of the validation images, as train_val.prototxt says."""
     from caffe.proto import caffe_pb2
-    from google.protobuf import text_format
 
-    net = text_format.Parse(TRAIN_VAL.read_text(encoding="utf-8"), caffe_pb2.NetParameter())
+    net = parse_prototxt(TRAIN_VAL, caffe_pb2.NetParameter())
     return next(layer.hdf5_data_param.batch_size for layer in net.layer
                 if any(rule.phase == caffe_pb2.TEST for rule in layer.include))
 

@@ -1,7 +1,27 @@
-"""Reading .caffemodel files with every check made before Caffe sees them."""
+"""Reading .caffemodel and .solverstate files, with every check made before Caffe sees them.
+
+Caffe itself is not needed for it. Of Caffe's messages (caffe.proto), only those fields are declared below that
+lead to weights; others are skipped. Values are declared as bytes and not as numbers, which the wire format writes
+alike, so that a file is as quickly read as an array.
+"""
+import functools
+
 import numpy as np
 
 from data.errors import UserError, describe
+
+# message: {field: (number, type, repeated)}
+_FIELDS = {
+    "BlobShape": {"dim": (1, "int64", True)},
+    "BlobProto": {"num": (1, "int32", False), "channels": (2, "int32", False), "height": (3, "int32", False),
+                  "width": (4, "int32", False), "data": (5, "bytes", False), "shape": (7, "BlobShape", False),
+                  "double_data": (8, "bytes", False)},
+    "LayerParameter": {"name": (1, "string", False), "blobs": (7, "BlobProto", True)},
+    "V1LayerParameter": {"name": (4, "string", False), "blobs": (6, "BlobProto", True)},
+    "NetParameter": {"layers": (2, "V1LayerParameter", True), "layer": (100, "LayerParameter", True)},
+    "SolverState": {"history": (3, "BlobProto", True)},
+}
+REMEDY = "fetch or train it again"
 
 
 def read_caffemodel(path):
@@ -21,24 +41,18 @@ def read_caffemodel(path):
     UserError
         The file is missing, cut off, or not a caffemodel.
     """
-    from deep.backend import load_caffe
-
-    load_caffe()
-    from caffe.proto import caffe_pb2
-    from google.protobuf.message import DecodeError
-
-    net = caffe_pb2.NetParameter()
-    try:
-        with open(path, "rb") as handle:
-            net.ParseFromString(handle.read())
-    except OSError as error:
-        raise UserError(describe(error)) from error
-    except DecodeError as error:
-        raise UserError(f"{path}: cut off, or not a caffemodel; fetch or train it again") from error
+    net = _parse(path, "NetParameter", "a caffemodel")
     layers = [layer for layer in (*net.layer, *net.layers) if layer.blobs]
     if not layers:
-        raise UserError(f"{path}: no layer with weights in it, so not a caffemodel; fetch or train it again")
-    return {layer.name: [_blob(blob, path, layer.name) for blob in layer.blobs] for layer in layers}
+        raise UserError(f"{path}: no layer with weights in it, so not a caffemodel; {REMEDY}")
+    return {layer.name: [_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
+            for layer in layers}
+
+
+def read_history(path):
+    """Read the momentum in a .solverstate: list of float32 array, one a parameter; UserError if it is damaged."""
+    state = _parse(path, "SolverState", "a solverstate")
+    return [_array(blob, path, f"history {index}") for index, blob in enumerate(state.history)]
 
 
 def check_weights(weights, expected, path):
@@ -60,14 +74,17 @@ def check_weights(weights, expected, path):
     for name, shapes in expected.items():
         if name not in weights:
             raise UserError(f"{path}: no layer {name!r} in it (it has {', '.join(weights)}); is it another net's file?")
-        found = [blob.shape for blob in weights[name]]
-        # old files write a bias as (1, 1, 1, n)
-        if [[n for n in shape if n != 1] for shape in found] != [[n for n in shape if n != 1] for shape in shapes]:
-            raise UserError(f"{path}: layer {name!r} has shapes {found}, this net wants {shapes}; "
-                            "is it another net's file?")
-        if not all(np.isfinite(blob).all() for blob in weights[name]):
-            raise UserError(f"{path}: layer {name!r} holds NaN or infinity; "
-                            "the training diverged or the file is damaged")
+        check_shapes(weights[name], shapes, path, f"layer {name!r} ")
+
+
+def check_shapes(arrays, shapes, path, what=""):
+    """Raise UserError unless `arrays` have `shapes`, axes of length 1 aside, and finite values."""
+    found = [array.shape for array in arrays]
+    # old files write a bias as (1, 1, 1, n)
+    if [[n for n in shape if n != 1] for shape in found] != [[n for n in shape if n != 1] for shape in shapes]:
+        raise UserError(f"{path}: {what}has shapes {found}, this net wants {shapes}; is it another net's file?")
+    if not all(np.isfinite(array).all() for array in arrays):
+        raise UserError(f"{path}: {what}holds NaN or infinity; the training diverged or the file is damaged")
 
 
 def net_shapes(net):
@@ -75,11 +92,48 @@ def net_shapes(net):
     return {name: [tuple(blob.data.shape) for blob in blobs] for name, blobs in net.params.items()}
 
 
-def _blob(blob, path, layer):
+def _parse(path, message, kind):
+    from google.protobuf.message import DecodeError
+
+    parsed = _messages()[message]()
+    try:
+        with open(path, "rb") as handle:
+            parsed.ParseFromString(handle.read())
+    except OSError as error:
+        raise UserError(describe(error)) from error
+    except DecodeError as error:
+        raise UserError(f"{path}: cut off, or not {kind}; {REMEDY}") from error
+    return parsed
+
+
+@functools.cache
+def _messages():
+    """Classes of the messages above, in a pool of their own, so that pycaffe's may be loaded beside them."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    file = descriptor_pb2.FileDescriptorProto(name="weights.proto", package="weights", syntax="proto2")
+    kinds = descriptor_pb2.FieldDescriptorProto
+    for message, fields in _FIELDS.items():
+        described = file.message_type.add(name=message)
+        for name, (number, kind, repeated) in fields.items():
+            field = described.field.add(
+                name=name, number=number, label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL)
+            if kind in _FIELDS:
+                field.type, field.type_name = kinds.TYPE_MESSAGE, f".weights.{kind}"
+            else:
+                field.type = getattr(kinds, f"TYPE_{kind.upper()}")
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    factory = message_factory.MessageFactory(pool)
+    return {message: factory.GetPrototype(pool.FindMessageTypeByName(f"weights.{message}")) for message in _FIELDS}
+
+
+def _array(blob, path, what):
     """A BlobProto as an array, whichever way its shape is written."""
-    legacy = blob.HasField("num") or blob.HasField("channels") or blob.HasField("height") or blob.HasField("width")
+    legacy = any(blob.HasField(axis) for axis in ("num", "channels", "height", "width"))
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
-    values = np.array(blob.data if len(blob.data) else blob.double_data, np.float32)
-    if values.size != np.prod(shape, dtype=np.int64):
-        raise UserError(f"{path}: layer {layer!r} says {shape} but holds {values.size} values; the file is damaged")
-    return values.reshape(shape)
+    data, dtype = (blob.double_data, "<f8") if blob.double_data else (blob.data, "<f4")
+    size = int(np.prod(shape, dtype=object))
+    if min(shape, default=1) < 0 or len(data) != size * np.dtype(dtype).itemsize:
+        raise UserError(f"{path}: {what} says {shape} but holds {len(data)} bytes; the file is damaged, {REMEDY}")
+    return np.frombuffer(data, dtype).astype(np.float32, copy=False).reshape(shape)

@@ -18,6 +18,7 @@ from data.interrupts import Interrupts
 from shallow.settings import LOSSES, PRESETS, resolve
 
 OVERRIDES = ("epochs", "batch", "learning_rate", "l2", "max_norm", "init", "pools", "dropout", "loss", "target_range")
+DIVERGED = "give a lower --learning-rate, and --restart"
 CHECKPOINT_SECONDS = 120  # between checkpoints; one is half a gigabyte
 LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "val_spread", "fc1_norm", "step_seconds",
                "seconds"]
@@ -130,8 +131,9 @@ class Run:
         """Run the epochs that are left; returns the last row of the log."""
         import numpy as np
 
+        from data.alarms import refuse_nan
         from data.progress import progress
-        from shallow.alarms import Alarms, refuse_nan
+        from shallow.alarms import Alarms
 
         state, settings = self.state, self.settings
         alarms = Alarms(self.epochs, state["alarms"])
@@ -146,7 +148,7 @@ class Run:
                        "momentum": float(schedule["momentum"][epoch])}
                 row["step_seconds"] = self._steps(row["lr"], row["momentum"], bar, interrupts)
                 row["loss"] = float(np.mean(state["losses"]))
-                refuse_nan(self.folder, epoch + 1, loss=row["loss"])
+                refuse_nan(self.folder, f"epoch {epoch + 1}", DIVERGED, loss=row["loss"])
                 if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == self.epochs:
                     row.update(self._validate(epoch + 1))
                     bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_loss=f"{row['val_loss']:.4f}")
@@ -180,10 +182,10 @@ class Run:
 
     def _validate(self, epoch):
         """Measure on the held-out images, and keep the weights if they are the best so far."""
-        from shallow.alarms import refuse_nan
+        from data.alarms import refuse_nan
 
         found = self.trainer.validate(self.arrays.validation(self.settings["batch"]))
-        refuse_nan(self.folder, epoch, val_loss=found["val_loss"])
+        refuse_nan(self.folder, f"epoch {epoch}", DIVERGED, val_loss=found["val_loss"])
         if found["val_loss"] < self.state["best"]:
             self.state["best"] = found["val_loss"]
             self.trainer.save(self.folder / "best.npz", {**self.settings, "best": {"epoch": epoch, **found}})
