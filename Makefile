@@ -14,6 +14,7 @@ DATA_ROOT ?=
 SCALE ?= $(if $(filter $(DATASET),salicon isun),paper,demo)
 SOLVER ?= deep/solver.prototxt
 VGG ?=
+PREPARE ?=
 
 ENV := build/env
 PY := $(ENV)/bin/python
@@ -39,20 +40,21 @@ export CAFFE_SRC PYTHON
 # Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
 .PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-.PHONY: FORCE help doctor env caffe cluster data train-shallow train-deep predict reproduce-tables figures test bench \
-  lint clean clean-runs
+.PHONY: FORCE help doctor env caffe cluster data train-shallow train-deep predict reproduce-tables figures test \
+  test-caffe bench lint clean clean-runs
 
 help:
 	@echo 'Saliency prediction with the two networks of Pan et al., CVPR 2016'
 	@echo
 	@echo '  make reproduce-tables   everything below that is missing, then build/tables/*.{md,csv,tex} and index.html'
 	@echo '  make test               the tests'
+	@echo '  make test-caffe         BVLC'\''s own unit tests of the layers and the solver that the deep net uses'
 	@echo '  make bench              the benchmarks, peers beside us in one run: build/bench/*.json'
 	@echo
 	@echo '  make doctor             what is missing on this machine, and the command that brings it'
 	@echo '  make env                build/env: Python 3.11 and the pins of requirements.txt   [PYTHON=path]'
 	@echo '  make caffe              BVLC Caffe with pycaffe, built into build/caffe           [CAFFE_SRC=checkout]'
-	@echo '  make data               what both nets train on'
+	@echo '  make data               what both nets train on           [PREPARE="--mirror --means authors"]'
 	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
 	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
 	@echo '  make predict            NET=shallow|deep IMAGES=picture-or-folder OUT=folder [WEIGHTS=file] [OPTIONS=name=value]'
@@ -80,7 +82,7 @@ $(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) $(if $(CAFF
 	@deep/caffe/build.sh
 
 $(PREPARED): FORCE | $(READY_ENV)
-	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --scale $(SCALE) --out $(@D)
+	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --scale $(SCALE) $(PREPARE) --out $(@D)
 
 $(SHALLOW): FORCE | $(PREPARED)
 	@$(PY) -m shallow.train --data $(dir $(PREPARED)) --run $(@D) --preset $(SCALE)
@@ -131,7 +133,8 @@ NET ?= deep
 WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
 OUT ?= build/maps
 OPTIONS ?=
-predict: | $(READY_ENV) $(READY_CAFFE)
+# Caffe is for the deep net, unless OpenCV runs it
+predict: | $(READY_ENV) $(if $(or $(filter shallow,$(NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
 	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
 	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
 	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$(IMAGES)" --out "$(OUT)" \
@@ -140,7 +143,10 @@ predict: | $(READY_ENV) $(READY_CAFFE)
 test: | $(READY_ENV) $(READY_CAFFE)
 	@$(PY) -m pytest
 
-bench: | $(READY_ENV)
+test-caffe: | $(READY_CAFFE)
+	@deep/caffe/build.sh test
+
+bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh
 
 cluster: | $(READY_ENV)

@@ -2,7 +2,7 @@
 
     OUT/shallow.h5            groups train and val: image uint8 (N, 3, 96, 96) RGB, map float32 (N, 48, 48), name
     OUT/deep/train_000.h5 ... data float32 (n, 3, h, w), label float32 (n, 1, h, w): for Caffe's HDF5Data;
-                              val_000.h5 ... likewise
+                              val_000.h5 ..., and with --mirror train_mirrored_000.h5 ... likewise
     OUT/manifest.json         source, counts, seed, the means taken off; written last
 
 Images are shuffled once, by name and seed. The shallow net's validation images are the last 20%
@@ -13,6 +13,7 @@ only there); nothing imports it.
 """
 import argparse
 import os
+from collections import defaultdict
 from pathlib import Path
 
 from data.arguments import natural_int, positive_int
@@ -35,13 +36,19 @@ def main():
                         help="size of the deep net's images: 128x96 or the paper's 320x240 (default: %(default)s)")
     parser.add_argument("--limit", type=positive_int, metavar="N",
                         help="use only the first N images of the shuffled split")
+    parser.add_argument("--mirror", action="store_true",
+                        help="the deep net's training images mirrored too, after all the others")
+    parser.add_argument("--means", choices=["training", "authors"], default="training",
+                        help="what the deep net's images and maps have taken off: the means of these training images, "
+                             "or the constants of the authors' code (default: %(default)s)")
     parser.add_argument("--seed", type=natural_int, default=SEED, help="of the shuffle (default: %(default)s)")
     parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     args = parser.parse_args()
-    prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs)
+    prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs, args.mirror,
+            args.means)
 
 
-def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
+def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mirror=False, means="training"):
     """Write `out`, complete or not at all.
 
     Parameters
@@ -55,6 +62,11 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
     seed : int
     jobs : int
         Processes that read and shrink images; memory is theirs plus one shard.
+    mirror : bool
+        Write the deep net's training images mirrored, too. The validation images stay as they are.
+    means : "training" or "authors"
+        Mean pixel and mean map that are taken off: of these training images (section 4.2), or the authors'
+        constants, for comparison with their weights.
 
     Raises
     ------
@@ -66,14 +78,15 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
     from deep import preprocess as deep
 
     wanted = {"dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
-              "limit": limit}
+              "limit": limit, "mirror": mirror, "means": means}
     if (Path(out) / "manifest.json").is_file():
         there = read_json(Path(out) / "manifest.json")
         if {key: there.get(key) for key in wanted} == wanted:
             print(f"{out}: {there['images']} images of {dataset}, prepared before")
             return
-        raise UserError(f"{out}: was prepared from something else ({there.get('dataset')} in {there.get('root')}, "
-                        f"{there.get('scale')} scale); delete it, or give another --out")
+        other = [f"{key} {there.get(key)!r} -> {value!r}" for key, value in wanted.items() if there.get(key) != value]
+        raise UserError(f"{out}: was prepared with other settings ({'; '.join(other)}); "
+                        "delete it, or give another --out")
     source = load(dataset, "train", root)
     names = shuffled(source.names, seed)[:limit]
     if len(names) < 10:
@@ -82,16 +95,24 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1):
     counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_SHARE.items()}
     with atomic(out) as folder:
         (folder / "deep").mkdir(parents=True)
-        need_space(folder, len(names) * SHALLOW_BYTES)
-        mean_bgr, mean_map = _write_arrays(folder, source, names, size, counts, jobs)
+        need_space(folder, len(names) * SHALLOW_BYTES + (len(names) + mirror * counts["deep"]) * sample_bytes(size))
+        mean_bgr, mean_map = _write_arrays(folder, source, names, size, counts, jobs, mirror)
+        if means == "authors":
+            mean_bgr, mean_map = list(deep.AUTHORS_MEAN_BGR), deep.AUTHORS_MEAN_MAP
         _normalise(folder / "deep", mean_bgr, mean_map)
         write_json(folder / "manifest.json", {
             **wanted, "images": len(names),
             "shallow": {"train": counts["shallow"], "val": len(names) - counts["shallow"]},
-            "deep": {"train": counts["deep"], "val": len(names) - counts["deep"], "size": list(size),
+            "deep": {"train": counts["deep"] * (2 if mirror else 1), "val": len(names) - counts["deep"],
+                     "size": list(size),
                      "mean_bgr": mean_bgr, "mean_map": mean_map},
         })
     print(f"{out}: {len(names)} images of {dataset}, deep net at {size[0]}x{size[1]}")
+
+
+def sample_bytes(size):
+    """What an image and its map take in the deep net's files, at (width, height): 1.2 MB at 320x240."""
+    return 4 * (3 + 1) * size[0] * size[1]
 
 
 def _shrink(sample, size):
@@ -103,7 +124,7 @@ def _shrink(sample, size):
             deep.resize_image(sample.image, size), deep.resize_density(sample.density, size))
 
 
-def _write_arrays(folder, source, names, size, counts, jobs):
+def _write_arrays(folder, source, names, size, counts, jobs, mirror):
     """Fill shallow.h5 and the deep shards, these still as grey levels; return the deep net's means.
 
     The mean pixel and mean map of section 4.2 are those of the training images, known only when
@@ -133,6 +154,8 @@ def _write_arrays(folder, source, names, size, counts, jobs):
             in_training = index < counts["deep"]
             shards.add("train" if in_training else "val", deep_image, deep_density)
             if in_training:
+                if mirror:
+                    shards.add("train_mirrored", deep_image[..., ::-1], deep_density[..., ::-1])
                 sums[:3] += deep_image.sum(axis=(1, 2), dtype=np.float64)
                 sums[3] += deep_density.sum(dtype=np.float64)
     shards.close()
@@ -144,8 +167,7 @@ class ShardWriter:
 
     def __init__(self, folder, size):
         self.folder, self.size = folder, size
-        self.pending = {"train": [], "val": []}
-        self.written = {"train": 0, "val": 0}
+        self.pending, self.written = defaultdict(list), defaultdict(int)
 
     def add(self, split, image, density):
         """Take one sample: image (3, h, w) and density (1, h, w)."""

@@ -33,7 +33,8 @@ def load_caffe():
     try:
         import caffe
     except ImportError as error:
-        raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python") \
+        raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python; "
+                        "for prediction without Caffe: engine=opencv") \
             from error
     caffe.set_mode_cpu()
     return caffe

@@ -1,14 +1,13 @@
 """What the deep net is made of, as Caffe lays it out."""
 import contextlib
-import re
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from data.runs import read_config
-from deep.backend import DEPLOY, TRAIN_VAL, load_caffe
+from deep.backend import DEPLOY, load_caffe
 from deep.preprocess import TRAIN_SIZE
+from deep.solver import solver_on
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
 
@@ -35,13 +34,13 @@ def describe(weights=None):
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), caffe.TEST)
     blobs = {name: tuple(blob.data.shape) for name, blob in net.blobs.items()}
-    parameters = {f"{layer}.{kind}": shape for layer, shapes in net_shapes(net).items()
-                  for kind, shape in zip(("weights", "bias"), shapes)}
+    parameters = {f"{layer}.{kind}": tuple(blob.data.shape) for layer, blobs in net.params.items()
+                  for kind, blob in zip(("weights", "bias"), blobs)}
     if weights is None:
         return blobs, parameters, None
     read_config(weights, "deep")
     layers = read_caffemodel(weights)
-    check_weights(layers, net_shapes(net), weights)
+    check_weights(layers, net_shapes(DEPLOY), weights)
     return blobs, parameters, image_filters(layers["conv1"][0])
 
 
@@ -67,18 +66,8 @@ def one_image(kind):
     if kind == "test":
         yield caffe.Net(str(DEPLOY), caffe.TEST).forward
         return
-    import h5py
-
     with tempfile.TemporaryDirectory() as folder:
         width, height = TRAIN_SIZE
-        with h5py.File(f"{folder}/data.h5", "w") as data:
-            data["data"] = np.zeros((1, 3, height, width), np.float32)
-            data["label"] = np.zeros((1, 1, height, width), np.float32)
-        Path(folder, "list.txt").write_text(f"{folder}/data.h5\n")
-        net = re.sub(r'source: "[^"]*"', f'source: "{folder}/list.txt"', TRAIN_VAL.read_text(encoding="utf-8"))
-        Path(folder, "net.prototxt").write_text(re.sub(r"batch_size: \d+", "batch_size: 1", net))
-        Path(folder, "solver.prototxt").write_text(
-            f'net: "{folder}/net.prototxt" type: "SGD" base_lr: 0 lr_policy: "fixed" momentum: 0.9 weight_decay: 5e-7 '
-            'snapshot_after_train: false')
-        solver = caffe.get_solver(f"{folder}/solver.prototxt")
+        image, map_ = (np.zeros((1, channels, height, width), np.float32) for channels in (3, 1))
+        solver = solver_on(folder, image, map_, batch=1, base_lr=0)
         yield lambda: solver.step(1)

@@ -16,7 +16,7 @@ from data.files import atomic, need_space, read_json, sync, write_json
 from data.interrupts import Interrupts
 from data.progress import progress
 from deep.alarms import Alarms
-from deep.backend import load_caffe, parent_is_gone, parse_prototxt
+from deep.backend import TRAIN_VAL, load_caffe, parent_is_gone, parse_prototxt
 from deep.weights import check_shapes, check_weights, net_shapes, read_caffemodel, read_history
 
 MARKER = "snapshot.json"  # names the snapshot that is whole
@@ -162,7 +162,7 @@ class Run:
         model = state.with_suffix(".caffemodel")
         if not (state.is_file() and model.is_file()):
             raise UserError(f"{state}: gone, though {marker} promises it; {RESTART}")
-        shapes = net_shapes(self.solver.net)
+        shapes = net_shapes(TRAIN_VAL)
         try:
             check_weights(read_caffemodel(model), shapes, model)
             check_shapes(read_history(state), [shape for layer in shapes.values() for shape in layer], state)

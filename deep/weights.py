@@ -1,10 +1,11 @@
 """Reading .caffemodel and .solverstate files, with every check made before Caffe sees them.
 
 Caffe itself is not needed for it. Of Caffe's messages (caffe.proto), only those fields are declared below that
-lead to weights; others are skipped. Values are declared as bytes and not as numbers, which the wire format writes
-alike, so that a file is as quickly read as an array.
+lead to weights and tell their shapes; others are skipped. Values are declared as bytes and not as numbers, which the
+wire format writes alike, so that a file is as quickly read as an array.
 """
 import functools
+from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +17,10 @@ _FIELDS = {
     "BlobProto": {"num": (1, "int32", False), "channels": (2, "int32", False), "height": (3, "int32", False),
                   "width": (4, "int32", False), "data": (5, "bytes", False), "shape": (7, "BlobShape", False),
                   "double_data": (8, "bytes", False)},
-    "LayerParameter": {"name": (1, "string", False), "blobs": (7, "BlobProto", True)},
+    "ConvolutionParameter": {"num_output": (1, "uint32", False), "bias_term": (2, "bool", False),
+                             "kernel_size": (4, "uint32", True)},
+    "LayerParameter": {"name": (1, "string", False), "type": (2, "string", False), "blobs": (7, "BlobProto", True),
+                       "convolution_param": (106, "ConvolutionParameter", False)},
     "V1LayerParameter": {"name": (4, "string", False), "blobs": (6, "BlobProto", True)},
     "NetParameter": {"layers": (2, "V1LayerParameter", True), "layer": (100, "LayerParameter", True)},
     "SolverState": {"history": (3, "BlobProto", True)},
@@ -87,9 +91,44 @@ def check_shapes(arrays, shapes, path, what=""):
         raise UserError(f"{path}: {what}holds NaN or infinity; the training diverged or the file is damaged")
 
 
-def net_shapes(net):
-    """Shapes of the weights of a caffe.Net, by layer."""
-    return {name: [tuple(blob.data.shape) for blob in blobs] for name, blobs in net.params.items()}
+def net_shapes(prototxt, channels=3):
+    """Shapes of the weights of a net that is a chain of convolutions and deconvolutions, as the deep net is.
+
+    Parameters
+    ----------
+    prototxt : path
+    channels : int
+        Of the image.
+
+    Returns
+    -------
+    dict of str: list of tuple
+        By layer: weights, then biases where it has them.
+
+    Raises
+    ------
+    UserError
+        The file is missing or has a mistake.
+    """
+    from google.protobuf import text_format
+
+    net = _messages()["NetParameter"]()
+    try:
+        text_format.Parse(Path(prototxt).read_text(encoding="utf-8"), net, allow_unknown_field=True)
+    except OSError as error:
+        raise UserError(describe(error)) from error
+    except text_format.ParseError as error:
+        raise UserError(f"{prototxt}: line {error}; correct it there") from error
+    shapes = {}
+    for layer in net.layer:
+        if layer.type in ("Convolution", "Deconvolution"):
+            outputs, kernel = layer.convolution_param.num_output, layer.convolution_param.kernel_size[0]
+            axes = (outputs, channels) if layer.type == "Convolution" else (channels, outputs)
+            shapes[layer.name] = [(*axes, kernel, kernel)]
+            if layer.convolution_param.bias_term:
+                shapes[layer.name].append((outputs,))
+            channels = outputs
+    return shapes
 
 
 def _parse(path, message, kind):
@@ -122,6 +161,8 @@ def _messages():
                 field.type, field.type_name = kinds.TYPE_MESSAGE, f".weights.{kind}"
             else:
                 field.type = getattr(kinds, f"TYPE_{kind.upper()}")
+                if name == "bias_term":
+                    field.default_value = "true"
     pool = descriptor_pool.DescriptorPool()
     pool.Add(file)
     factory = message_factory.MessageFactory(pool)

@@ -4,9 +4,12 @@
 # The source is the one Debian 11 ships as package `caffe`, BVLC's master of 2018-08-21 untouched,
 # fetched from the mirror this machine already uses and checked against the sum below.
 # CAFFE_SRC=<checkout of BVLC/caffe> builds that instead; the checkout is copied, not changed.
+# The patches in patches/ are applied to either; each says at its top what it is for.
+#
+# make test-caffe: build.sh test, which builds and runs BVLC's own unit tests of the layers and the solver in use.
 set -euo pipefail
 source "$(dirname "$0")/../../setup/common.sh"
-log=$root/build/logs/caffe.log
+log=$root/build/logs/caffe${1:+-$1}.log
 python=$root/build/env/bin/python
 here=$root/deep/caffe
 work=$root/build/caffe
@@ -69,7 +72,12 @@ compile() {
     -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" \
     -DCMAKE_UNITY_BUILD="$1" -DCMAKE_UNITY_BUILD_BATCH_SIZE=8 ||
     die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1 || true) (see $log; \`make doctor\` lists what is missing)"
-  cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target pycaffe caffe.bin 2>>"$log" </dev/null | show_percent
+  targets Caffe pycaffe caffe.bin
+}
+
+# targets WHAT NAME...
+targets() {
+  cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target "${@:2}" 2>>"$log" </dev/null | show_percent "$1"
 }
 
 # make counts in percent: show it, redrawn on a terminal, now and then in a log
@@ -79,10 +87,10 @@ show_percent() {
     printf '%s\n' "$line" >>"$log"
     [[ $line =~ ^\[\ *([0-9]+)%\] ]] || continue
     if [ -t 1 ]; then
-      printf '\rbuilding Caffe: %3d%%' "${BASH_REMATCH[1]}"
+      printf '\rbuilding %s: %3d%%' "$1" "${BASH_REMATCH[1]}"
     elif [ "${BASH_REMATCH[1]}" -ge $((shown + 20)) ]; then
       shown=${BASH_REMATCH[1]}
-      say "building Caffe: $shown%"
+      say "building $1: $shown%"
     fi
   done
   [ ! -t 1 ] || echo
@@ -95,11 +103,32 @@ jobs_that_fit() {
   echo $((memory < 1 ? 1 : memory < $(nproc) ? memory : $(nproc)))
 }
 
+# Without the tests of what this project does not use: other layers, other data sources, graphics cards.
+run_tests() {
+  local tests=(blob common convolution_layer deconvolution_layer euclidean_loss_layer filler gradient_based_solver
+    hdf5data_layer im2col_layer io lrn_layer math_functions net neuron_layer platform pooling_layer protobuf solver
+    solver_factory syncedmem upgrade_proto util_blas) status=0
+  [ -e "$work/.ready" ] || die "build/caffe is not there; run make caffe first"
+  logged "cmake" cmake -S "$work/src" -B "$work/build" "-DBUILD_only_tests=$(IFS=,; echo "${tests[*]}")" ||
+    die "CMake cannot configure Caffe's tests (see $log)"
+  targets "Caffe's tests" test.testbin ||
+    die "Caffe's tests do not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
+  say "running Caffe's tests of ${#tests[@]} parts"
+  # they read files relative to the source
+  (cd "$work/src" && OPENBLAS_THREAD_TIMEOUT=4 logged "tests" "$work/build/test/test.testbin" --gtest_filter='-*GPU*') || status=$?
+  grep -E '^\[==========\].*ran|^\[  (PASSED|FAILED)  \]' "$log" || true
+  [ "$status" = 0 ] || die "Caffe's own tests fail (see $log); do the patches fit this source and this compiler?"
+}
+
 [ -x "$python" ] || die "build/env is not there; run make env first"
 if [ -n "${CAFFE_SRC:-}" ] && ! [ -f "$CAFFE_SRC/src/caffe/proto/caffe.proto" -a -f "$CAFFE_SRC/CMakeLists.txt" ]; then
   die "CAFFE_SRC=$CAFFE_SRC is not a checkout of BVLC/caffe: there is no src/caffe/proto/caffe.proto in it"
 fi
 start_log
+if [ "${1:-}" = test ]; then
+  run_tests
+  exit
+fi
 need_packages "${packages_caffe[@]}"
 [ "$(cat "$work/src/.origin" 2>/dev/null)" = "$(origin)" ] || unpack
 say "build/caffe: compiling (two to four minutes on two cores)"

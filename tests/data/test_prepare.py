@@ -64,7 +64,7 @@ def test_the_same_again_does_nothing_and_something_else_is_refused(prepared, cap
     before = (prepared / "manifest.json").stat().st_mtime_ns
     prepare("synthetic", None, prepared, "demo", limit=40)
     assert "prepared before" in capsys.readouterr().out
-    with pytest.raises(UserError, match="was prepared from something else.*delete it"):
+    with pytest.raises(UserError, match="was prepared with other settings.*delete it"):
         prepare("synthetic", None, prepared, "paper", limit=40)
     assert (prepared / "manifest.json").stat().st_mtime_ns == before
 

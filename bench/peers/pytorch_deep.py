@@ -1,0 +1,94 @@
+"""The deep net in PyTorch, timed on request: run by bench.deep in an environment of its own.
+
+Argument: an .npz with the weights, a batch, and the solver's settings. Reads lines `LAYOUT:WORK BATCH REPEATS` and
+answers each with the seconds of every repeat: `train` (one update), `predict`, or `check` (the mean answer and the loss
+before each of two updates from the given weights, which must be ours). Both of PyTorch's memory layouts are tried.
+"""
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+
+class Net(torch.nn.Module):
+    """Layers and weights as in deep/train_val.prototxt."""
+
+    def __init__(self, weights):
+        super().__init__()
+        self.convs = torch.nn.ModuleList()
+        for index in range(1, 10):
+            kernels = weights[f"conv{index}.W"]
+            conv = torch.nn.Conv2d(*kernels.shape[1::-1], kernels.shape[2], padding=kernels.shape[2] // 2)
+            with torch.no_grad():
+                conv.weight.copy_(torch.from_numpy(kernels))
+                conv.bias.copy_(torch.from_numpy(weights[f"conv{index}.b"]))
+            self.convs.append(conv)
+        self.deconv = torch.nn.ConvTranspose2d(1, 1, 8, stride=4, padding=2, bias=False)
+        with torch.no_grad():
+            self.deconv.weight.copy_(torch.from_numpy(weights["deconv.W"]))
+
+    def forward(self, images):
+        """(n, 3, h, w) -> (n, 1, h, w)."""
+        for index, conv in enumerate(self.convs, 1):
+            images = conv(images)
+            if index < 9:
+                images = F.relu(images, inplace=True)
+            if index == 1:
+                images = F.local_response_norm(images, 5, alpha=1e-4, beta=0.75, k=1)
+            if index < 3:
+                images = F.max_pool2d(images, 3, 2, ceil_mode=True)
+        return self.deconv(images)
+
+
+class Work:
+    """The net in one memory layout, with its optimiser."""
+
+    def __init__(self, arrays, layout):
+        self.net = Net(arrays).to(memory_format=layout)
+        self.images = torch.from_numpy(arrays["data"]).contiguous(memory_format=layout)
+        self.labels = torch.from_numpy(arrays["label"])
+        rate, momentum, decay = arrays["solver"].tolist()
+        weights = [value for name, value in self.net.named_parameters() if name.endswith("weight")]
+        biases = [value for name, value in self.net.named_parameters() if name.endswith("bias")]
+        self.optimiser = torch.optim.SGD(
+            [{"params": weights, "weight_decay": decay}, {"params": biases, "lr": 2 * rate}],
+            lr=rate, momentum=momentum, fused=True)  # fused: its quickest
+
+    def train(self, batch):
+        """One update as Caffe's solver makes it; the loss before it."""
+        self.optimiser.zero_grad(set_to_none=False)  # keeps the arrays, which is quicker here than new ones
+        loss = F.mse_loss(self.net(self.images[:batch]), self.labels[:batch], reduction="sum") / (2 * batch)
+        loss.backward()
+        self.optimiser.step()
+        return float(loss.detach())
+
+    @torch.inference_mode()
+    def predict(self, batch):
+        """The net's answers."""
+        return self.net(self.images[:batch])
+
+
+def main():
+    """Serve timings until the input ends."""
+    arrays = dict(np.load(sys.argv[1]))
+    layouts = {"rows": torch.contiguous_format, "channels": torch.channels_last}
+    works = {name: Work(arrays, layout) for name, layout in layouts.items()}
+    for line in sys.stdin:
+        what, batch, repeats = line.split()
+        layout, what = what.split(":")
+        work, batch = works[layout], int(batch)
+        if what == "check":
+            print(float(work.predict(batch).mean()), *(work.train(batch) for _ in range(2)), flush=True)
+            continue
+        seconds = []
+        for _ in range(int(repeats)):
+            start = time.perf_counter()
+            getattr(work, what)(batch)
+            seconds.append(time.perf_counter() - start)
+        print(*seconds, flush=True)
+
+
+if __name__ == "__main__":
+    main()
