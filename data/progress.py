@@ -1,5 +1,6 @@
 """Progress bars with time left, on a terminal and in a log file."""
 import sys
+import threading
 
 
 def progress(iterable=None, total=None, description="", unit="image", initial=0):
@@ -14,6 +15,8 @@ def progress(iterable=None, total=None, description="", unit="image", initial=0)
     """
     from tqdm import tqdm
 
+    # tqdm's own lock is one for processes, which a process that Caffe aborts would leave behind, with a warning
+    tqdm.set_lock(threading.RLock())
     on_terminal = sys.stderr.isatty()
     return tqdm(iterable, total=total, desc=description, unit=unit, initial=initial,
                 file=sys.stderr if on_terminal else _Lines(),

@@ -46,8 +46,11 @@ def to_input(resized, mean_bgr):
 
 
 def pad(fed):
-    """float32 (..., h, w), what the net is fed -> the same with zeros below and to the right, to multiples of 4."""
-    extra = [(0, -size % STRIDE) for size in fed.shape[-2:]]
+    """float32 (..., h, w), what the net is fed -> the same with zeros below and to the right.
+
+    To multiples of 4, and to 8 at least: OpenCV makes nothing of an image that is smaller than a pool's window.
+    """
+    extra = [(0, max(-size % STRIDE, 2 * STRIDE - size)) for size in fed.shape[-2:]]
     return np.pad(fed, [(0, 0)] * (fed.ndim - 2) + extra)
 
 

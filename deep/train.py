@@ -13,6 +13,7 @@ from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 from data.files import read_json, write_text
 from deep.backend import HERE, TRAIN_VAL, load_caffe, parse_prototxt, run_guarded
+from deep.surgery import read_vgg
 
 SOLVER = HERE / "solver.prototxt"
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
@@ -51,6 +52,8 @@ def train(args):
     manifest = read_json(Path(args.data) / "manifest.json")
     shards = _check_data(Path(args.data) / "deep", manifest["deep"])
     solver = resolve_solver(args, manifest["deep"])
+    if args.vgg:
+        read_vgg(args.vgg)  # a wrong file is to be told before there is a run folder that names it
     width, height = manifest["deep"]["size"]
     settings = {"data": manifest, "solver": solver, "vgg": args.vgg, "rescale_conv1": args.rescale_conv1}
     runs.start(folder, "deep", settings, {
@@ -107,7 +110,12 @@ def resolve_solver(args, data):
     solver["base_lr"] *= np.prod(TRAIN_SIZE) / np.prod(data["size"])
     if args.iterations:
         solver["max_iter"] = args.iterations
-    return {**solver, **_overrides(args.set)}
+    solver.update(_overrides(args.set))
+    for name in ("max_iter", "test_interval", "snapshot", *(["stepsize"] if solver["lr_policy"] == "step" else [])):
+        if solver.get(name, 0) < 1:
+            raise UserError(f"{args.solver}: {name} is {solver.get(name, 'not set')}, and must be at least 1; "
+                            "correct it there, or in --set")
+    return solver
 
 
 def _overrides(settings):
@@ -151,7 +159,7 @@ def _check_data(folder, expected):
     import h5py
 
     width, height = expected["size"]
-    found = {}
+    found, remedy = {}, f"delete {folder.parent} and run `make data` again"
     for split in ("train", "val"):
         found[split] = shards = sorted(folder.glob(f"{split}_*.h5"))
         if not shards:
@@ -159,13 +167,15 @@ def _check_data(folder, expected):
         for path in shards:
             try:
                 with h5py.File(path) as shard:
-                    shapes = shard["data"].shape[1:], shard["label"].shape[1:]
-            except (OSError, KeyError) as error:
-                raise UserError(f"{path}: damaged ({error}); delete {folder.parent} "
-                                "and run `make data` again") from error
-            if shapes != ((3, height, width), (1, height, width)):
-                raise UserError(f"{path}: holds images of shape {shapes[0]}, not {(3, height, width)}; "
-                                f"delete {folder.parent} and run `make data` again")
+                    shapes = {name: shard[name].shape for name in ("data", "label")}
+            except (OSError, KeyError, AttributeError) as error:  # AttributeError: a group of that name
+                raise UserError(f"{path}: damaged ({error}); {remedy}") from error
+            images = shapes["data"][:1]
+            if shapes != {"data": (*images, 3, height, width), "label": (*images, 1, height, width)} or not images[0]:
+                raise UserError(f"{path}: holds data of shape {shapes['data']} and label of shape {shapes['label']}, "
+                                f"where (n, 3, {height}, {width}) and (n, 1, {height}, {width}) are wanted; {remedy}")
+            if images[0] * 4 * 3 * height * width >= LARGEST_FILE:
+                raise UserError(f"{path}: more than 2 GB of images, which Caffe cannot read from one file; {remedy}")
     return found
 
 

@@ -41,7 +41,7 @@ def train(folder, vgg=None, rescale_conv1=False):
     run = Run(Path(folder))
     if not run.done and vgg:
         from deep.surgery import transplant
-        print("\n".join(transplant(run.solver.net, vgg, rescale_conv1)), flush=True)
+        print("\n".join(["start of the layers:", *transplant(run.solver.net, vgg, rescale_conv1)]), flush=True)
     with Interrupts() as interrupts:
         run.train(interrupts)
     run.finish()
@@ -165,7 +165,9 @@ class Run:
         shapes = net_shapes(TRAIN_VAL)
         try:
             check_weights(read_caffemodel(model), shapes, model)
-            check_shapes(read_history(state), [shape for layer in shapes.values() for shape in layer], state)
+            history, wanted = read_history(state), [shape for layer in shapes.values() for shape in layer]
+            # SGD keeps one history, Adam and AdaDelta keep two, one after the other
+            check_shapes(history, wanted * max(1, len(history) // len(wanted)), state)
         except UserError as error:
             raise UserError(f"{error}; it is a snapshot of this run: {RESTART}") from error
         self.solver.restore(str(state))

@@ -54,6 +54,44 @@ def test_same_seed_same_arrays(prepared, tmp_path):
         np.testing.assert_array_equal(first["val/map"], second["val/map"])
 
 
+def test_mirrored_copies_come_after_all_others_and_never_validate(prepared, tmp_path):
+    prepare("synthetic", None, tmp_path / "mirrored", "demo", limit=40, jobs=2, mirror=True)
+    there, manifest = sorted(path.name for path in (tmp_path / "mirrored/deep").iterdir()), read_json(tmp_path / "mirrored/manifest.json")
+    assert there == ["train_000.h5", "train_mirrored_000.h5", "val_000.h5"]  # Caffe reads them in this order
+    assert manifest["deep"]["train"] == 72 and manifest["deep"]["val"] == 4 and manifest["mirror"] is True
+    with h5py.File(tmp_path / "mirrored/deep/train_000.h5") as shard, h5py.File(prepared / "deep/train_000.h5") as before, \
+            h5py.File(tmp_path / "mirrored/deep/train_mirrored_000.h5") as mirrored:
+        for name in ("data", "label"):
+            np.testing.assert_array_equal(shard[name], before[name])
+            np.testing.assert_array_equal(shard[name][...], mirrored[name][...][..., ::-1])
+    with pytest.raises(UserError, match="mirror True -> False"):
+        prepare("synthetic", None, tmp_path / "mirrored", "demo", limit=40)
+
+
+def test_the_authors_means(prepared, tmp_path):
+    prepare("synthetic", None, tmp_path / "authors", "demo", limit=40, jobs=2, means="authors")
+    ours, theirs = (read_json(folder / "manifest.json")["deep"] for folder in (prepared, tmp_path / "authors"))
+    assert theirs["mean_bgr"] == [100, 110, 118] and theirs["mean_map"] == 31
+    with h5py.File(prepared / "deep/val_000.h5") as one, h5py.File(tmp_path / "authors/deep/val_000.h5") as other:
+        shift = (np.array(ours["mean_bgr"]) - theirs["mean_bgr"]) / 127.5
+        np.testing.assert_allclose(other["data"][...] - one["data"][...], np.broadcast_to(shift[:, None, None], one["data"].shape), atol=1e-5)
+        np.testing.assert_allclose(other["label"][...] - one["label"][...], (ours["mean_map"] - 31) / 127.5, atol=1e-5)
+
+
+def test_a_disk_too_small_is_said_before_anything_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: __import__("collections").namedtuple("usage", "free")(50_000_000))
+    with pytest.raises(UserError, match=r"1\d\d MB are needed there and 47 MB are left; free some space"):
+        prepare("synthetic", None, tmp_path / "large", "paper", limit=100)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nine_thousand_train_and_one_thousand_validate():
+    """Section 4.2, of SALICON's 10,000 training images; and in how many files of how much memory."""
+    from data.prepare import SAMPLES_A_SHARD, VALIDATION_SHARE, sample_bytes
+    assert round(10_000 * VALIDATION_SHARE["deep"]) == 1_000
+    assert 10_000 * sample_bytes((320, 240)) == 12_288_000_000 and SAMPLES_A_SHARD * sample_bytes((320, 240)) < 2**29
+
+
 def test_paper_scale_is_320x240(tmp_path):
     prepare("synthetic", None, tmp_path / "paper", "paper", limit=10, jobs=1)
     with h5py.File(tmp_path / "paper/deep/train_000.h5") as shard:

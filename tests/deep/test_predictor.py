@@ -1,9 +1,18 @@
 """The deep net's Predictor on pictures of every size."""
+import re
+import subprocess
+import sys
+
+import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from data.errors import UserError
+from data.files import read_image
 from deep import preprocess
-from deep.predictor import Predictor
+from deep.predictor import ENGINES, Predictor
+from tests.conftest import REPOSITORY, one_line
 
 
 @pytest.fixture(scope="module")
@@ -26,10 +35,11 @@ def see_through(tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (6, 10), (7, 11), (213, 30), (50, 75), (64, 47)])
-def test_the_last_row_and_column_count_whatever_the_size(see_through, height, width):
+def test_the_last_row_and_column_count_whatever_the_size(see_through, height, width, engine):
     """A blue dot in each corner must come out in that corner."""
-    predictor = Predictor(see_through, mean_bgr=(0, 0, 0))
+    predictor = Predictor(see_through, engine, mean_bgr=(0, 0, 0))
     for row in (0, height - 1):
         for column in (0, width - 1):
             image = np.zeros((height, width, 3), np.uint8)
@@ -48,6 +58,84 @@ def test_the_last_row_and_column_count_whatever_the_size(see_through, height, wi
 def test_padding_reaches_multiples_of_four_with_the_mean_pixel(size):
     fed = np.random.default_rng(0).random((3, *size), np.float32)
     padded = preprocess.pad(fed)
-    assert padded.shape[0] == 3 and all(n % 4 == 0 and 0 <= n - m < 4 for n, m in zip(padded.shape[1:], size))
+    assert padded.shape[0] == 3 and all(n % 4 == 0 and (0 <= n - m < 4 or n == 8) for n, m in zip(padded.shape[1:], size))
     np.testing.assert_array_equal(padded[:, :size[0], :size[1]], fed)
     assert not padded[:, size[0]:].any() and not padded[:, :, size[1]:].any()
+
+
+@pytest.fixture(scope="module")
+def both(deep_weights):
+    return {engine: Predictor(deep_weights, engine) for engine in ENGINES}
+
+
+@pytest.mark.parametrize("height, width", [(240, 320), (480, 640), (320, 213), (75, 50), (31, 33), (4, 9), (1, 1), (1, 700)])
+def test_the_engines_agree(both, height, width):
+    """Caffe and OpenCV on the same prototxt and caffemodel, in one order of sizes after the other."""
+    noise = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    image = cv2.blur(noise, (3, 3))
+    answers = {engine: predictor.answer(image) for engine, predictor in both.items()}
+    assert np.abs(answers["caffe"] - answers["opencv"]).max() <= 1e-4 * max(1, np.abs(answers["caffe"]).max())
+    assert np.ptp(answers["caffe"]) > 0 or min(height, width) < 8
+    maps = [predictor.predict(image) for predictor in both.values()]
+    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
+    assert maps[0].shape == (height, width) and maps[0].dtype == np.float32 and maps[0].max() == pytest.approx(1)
+
+
+def test_an_image_gives_the_same_map_whatever_came_before(both):
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in [(60, 80), (80, 60), (33, 70)]]
+    for predictor in both.values():
+        first = [predictor.predict(image) for image in images]
+        for image, saliency in list(zip(images, first))[::-1]:
+            np.testing.assert_array_equal(predictor.predict(image), saliency)
+
+
+def test_a_photograph_keeps_its_aspect(both, osie_root):
+    image = read_image(osie_root / "stimuli/1001.jpg")  # 800x600
+    assert both["caffe"].answer(image).shape == both["opencv"].answer(image).shape == (240, 320)
+    assert both["opencv"].predict(image).shape == (600, 800)
+
+
+def test_opencv_needs_no_caffe(deep_weights, tmp_path):
+    """For people who cannot build Caffe: python -m models.predict with pycaffe out of reach."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / "a.png")
+    without_caffe = "import sys; sys.modules['caffe'] = None; from models.predict import main; from data.errors import run; run(main)"
+
+    def predict(*options):
+        return subprocess.run([sys.executable, "-c", without_caffe, "--net", "deep", "--weights", deep_weights, "--images",
+                               tmp_path / "a.png", "--out", tmp_path / "out", *options], cwd=REPOSITORY, capture_output=True,
+                              text=True, check=False)
+    line = one_line(predict())
+    assert "run `make caffe`" in line and "engine=opencv" in line
+    assert predict("--option", "engine=opencv").returncode == 0
+    assert np.asarray(Image.open(tmp_path / "out/a.png")).shape == (60, 80)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("damage, complaint", [
+    (lambda whole: whole[:len(whole) // 3], "cut off, or not a caffemodel"),
+    (lambda whole: b"", "no layer with weights"),
+    (lambda whole: whole.replace(b"conv9", b"convX"), "no layer 'conv9'"),
+])
+def test_damaged_weights_are_named_by_both_engines(deep_weights, tmp_path, engine, damage, complaint):
+    (tmp_path / "bad.caffemodel").write_bytes(damage(deep_weights.read_bytes()))
+    with pytest.raises(UserError, match=rf"bad\.caffemodel: {complaint}"):
+        Predictor(tmp_path / "bad.caffemodel", engine)
+
+
+def test_parameters_are_checked(deep_weights):
+    for options, complaint in [({"engine": "tensorflow"}, "engine 'tensorflow' is not known; give one of: caffe, opencv"),
+                               ({"longest_side": 3}, "from 4 to 1024, not 3"), ({"longest_side": 2000}, "from 4 to 1024"),
+                               ({"longest_side": "wide"}, "from 4 to 1024"), ({"scaling": "no"}, "released, consistent")]:
+        with pytest.raises(UserError, match=re.escape(complaint)):
+            Predictor(deep_weights, **options)
+
+
+@pytest.mark.slow
+def test_the_largest_size_works(see_through):
+    """Beyond it, Caffe's CHECK of a blob's size would end the process."""
+    image = np.zeros((1024, 1024, 3), np.uint8)
+    image[1000, 20, 2] = 255
+    saliency = Predictor(see_through, longest_side=1024, mean_bgr=(0, 0, 0)).predict(image)
+    row, column = np.unravel_index(saliency.argmax(), saliency.shape)
+    assert abs(row - 1000) <= 7 and abs(column - 20) <= 7

@@ -1,10 +1,10 @@
 """The prototxt files against the paper, against each other, and the forward pass against NumPy and SciPy."""
 import numpy as np
 import pytest
-from scipy.signal import correlate
 
 from deep import preprocess
 from deep.backend import DEPLOY, HERE, load_caffe
+from tests.deep import restated
 
 caffe = load_caffe()
 KERNELS = {"conv1": (96, 3, 7), "conv2": (256, 96, 5), "conv3": (512, 256, 3), "conv4": (512, 512, 5),
@@ -36,6 +36,8 @@ def test_parameters_and_blobs_are_those_of_the_paper(net):
     mib = [4 * sum(sizes) / 2**20 for sizes in ([blob.data.size for blobs in net.params.values() for blob in blobs],
                                                 [blob.data.size for blob in net.blobs.values()])]
     assert [round(value, 2) for value in mib] == [98.44, 123.65]
+    # its two totals, of rounded numbers: 98.44 + 2 x 123.65, and 98.44 + 123.65
+    assert [round(98.44 + times * 123.65, 2) for times in (2, 1)] == [345.74, 222.09]
     assert net.blobs["conv9"].data.shape == (1, 1, 60, 80) and net.blobs["deconv"].data.shape == (1, 1, 240, 320)
 
 
@@ -86,37 +88,6 @@ def test_solver_has_the_papers_values():
     assert literal == solver
 
 
-def pooled(values):
-    """3x3 maximum, stride 2, sizes rounded up as Caffe does."""
-    rows, columns = (-(-(size - 3) // 2) + 1 for size in values.shape[1:])
-    return np.array([[values[:, 2 * y:2 * y + 3, 2 * x:2 * x + 3].max(axis=(1, 2)) for x in range(columns)]
-                     for y in range(rows)]).transpose(2, 0, 1)
-
-
-def restated(net, image):
-    """Figure 4 in float64: image (3, h, w), answer (h', w')."""
-    values = image.astype(np.float64)
-    for name in KERNELS:
-        kernels, biases = (blob.data.astype(np.float64) for blob in net.params[name])
-        pad = kernels.shape[2] // 2
-        padded = np.pad(values, [(0, 0), (pad, pad), (pad, pad)])
-        windows = np.lib.stride_tricks.sliding_window_view(padded, kernels.shape[2:], axis=(1, 2))
-        values = np.tensordot(kernels, windows, axes=([1, 2, 3], [0, 3, 4])) + biases[:, None, None]
-        if name != "conv9":
-            values = np.maximum(values, 0)
-        if name == "conv1":  # normalised over five neighbouring channels
-            squares = np.pad(values**2, [(2, 2), (0, 0), (0, 0)])
-            sums = sum(squares[i:i + len(values)] for i in range(5))
-            values = values / (1 + 1e-4 / 5 * sums) ** 0.75
-        if name in ("conv1", "conv2"):
-            values = pooled(values)
-    # a deconvolution of stride 4: zeros between the values, then a convolution, then the padding cut off
-    kernel = net.params["deconv"][0].data[0, 0].astype(np.float64)
-    sparse = np.zeros([4 * (size - 1) + 1 for size in values.shape[1:]])
-    sparse[::4, ::4] = values[0]
-    return correlate(np.pad(sparse, 7), kernel[::-1, ::-1], mode="valid")[2:-2, 2:-2]
-
-
 @pytest.mark.parametrize("height, width", [(24, 32), (21, 30)])
 def test_forward_equals_numpy(net, deep_weights, height, width):
     net.copy_from(str(deep_weights))
@@ -128,7 +99,7 @@ def test_forward_equals_numpy(net, deep_weights, height, width):
     net.blobs["data"].reshape(1, 3, height, width)
     net.blobs["data"].data[0] = image
     answer = net.forward()["deconv"][0, 0]
-    expected = restated(net, image)
+    expected, _ = restated.forward({name: [blob.data for blob in blobs] for name, blobs in net.params.items()}, image)
     assert answer.shape == expected.shape
     np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 

@@ -1,7 +1,15 @@
 """Training the deep net: run folder, resuming, and Caffe's errors as one line."""
+import contextlib
+import json
+import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from argparse import Namespace
+from pathlib import Path
 
 import h5py
 import numpy as np
@@ -9,12 +17,14 @@ import pytest
 
 from data import runs
 from data.errors import UserError
-from deep import surgery
-from deep.backend import DEPLOY, last_words, load_caffe
+from data.files import read_json, write_json
+from deep.alarms import Alarms
+from deep.backend import DEPLOY, HERE, last_words, load_caffe
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, command, one_line
 
 caffe = load_caffe()
+CAFFE = Path(caffe.__file__).resolve().parents[3] / "build/tools/caffe"
 
 
 @pytest.mark.slow
@@ -45,29 +55,156 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     assert "already trained" in command("deep.train", *arguments, "--run", tmp_path / "whole").stdout
 
 
+@pytest.mark.slow
+def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_path):
+    """SIGKILL in an iteration, in a snapshot, and of the parent alone; then the same weights bit for bit."""
+    arguments = ["--data", prepared, "--iterations", "8", "--set", "snapshot=2", "--set", "test_interval=3"]
+    whole = command("deep.train", *arguments, "--run", tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    broken = tmp_path / "broken"
+    for kills, wait in enumerate(("log.csv", "snapshots/snapshot_iter_4.caffemodel", "snapshots/snapshot_iter_6.solverstate")):
+        process = subprocess.Popen([sys.executable, "-m", "deep.train", *map(str, arguments), "--run", str(broken)],
+                                   cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True)
+        while not (broken / wait).exists() or (wait == "log.csv" and len((broken / wait).read_text().splitlines()) < 4):
+            assert process.poll() is None
+            time.sleep(0.001)
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        process.kill()
+        if kills != 2:  # the third time, the child has to notice by itself
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(child), signal.SIGKILL)
+        process.wait()
+        while any(Path(f"/proc/{child}/cwd").exists() for child in children):  # gone, or a zombie
+            time.sleep(0.05)
+    assert command("deep.train", *arguments, "--run", broken, "--resume").returncode == 0
+    first, second = (read_caffemodel(tmp_path / run / "weights.caffemodel") for run in ("whole", "broken"))
+    for name, blobs in first.items():
+        for one, other in zip(blobs, second[name]):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+    logs = [[{key: value for key, value in row.items() if key != "seconds"} for row in runs.read_log(tmp_path / run / "log.csv")]
+            for run in ("whole", "broken")]
+    assert logs[0] == logs[1] and len(logs[0]) == 8
+    assert [row["iteration"] for row in logs[0] if row["val_cc"] is not None] == [3, 6, 8]
+    assert sorted(path.name for path in broken.iterdir()) == [
+        "caffe.log", "config.json", "log.csv", "snapshots", "solver.prototxt", "train.txt", "train_val.prototxt",
+        "val.txt", "weights.caffemodel"] and not list((broken / "snapshots").iterdir())
+
+
+@pytest.mark.slow
+def test_the_runs_solver_file_repeats_it_without_us(prepared, tmp_path):
+    """`caffe train -solver <run>/solver.prototxt`, as the file's own comment says."""
+    settings = ["--set", "test_interval=2", "--set", "snapshot=3"]
+    ours = command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--iterations", "3", *settings)
+    assert ours.returncode == 0, ours.stderr
+    caffes = subprocess.run([CAFFE, "train", "-solver", tmp_path / "run/solver.prototxt"], capture_output=True, text=True,
+                            env={**os.environ, "GLOG_logtostderr": "1"}, check=False)
+    assert caffes.returncode == 0, caffes.stderr
+    first = read_caffemodel(tmp_path / "run/weights.caffemodel")
+    for name, blobs in read_caffemodel(tmp_path / "run/snapshots/snapshot_iter_3.caffemodel").items():
+        for one, other in zip(blobs, first[name]):
+            np.testing.assert_array_equal(one, other, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def stopped(prepared, tmp_path_factory):
+    """A run that was interrupted after its first iteration."""
+    folder = tmp_path_factory.mktemp("stopped") / "run"
+    process = subprocess.Popen([sys.executable, "-m", "deep.train", "--data", str(prepared), "--iterations", "3",
+                                "--run", str(folder)], cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    while not (folder / "log.csv").is_file() or len((folder / "log.csv").read_text().splitlines()) < 2:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=120) == 130
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pattern, damage, complaint", [
+    ("*.solverstate", lambda whole: whole[:len(whole) // 2], "solverstate: cut off, or not a solverstate"),
+    ("*.solverstate", lambda whole: whole[:60], "cut off|has shapes"),
+    ("*.solverstate", lambda whole: b"", r"has shapes \[\], this net wants"),
+    ("*.caffemodel", lambda whole: whole[:-1000], "caffemodel: cut off, or not a caffemodel"),
+    ("*.caffemodel", lambda whole: b"<html>no</html>", "cut off|no layer"),
+    ("*.solverstate", None, "gone, though .*snapshot.json promises it"),
+])
+def test_a_damaged_snapshot_is_named(stopped, prepared, tmp_path, pattern, damage, complaint):
+    shutil.copytree(stopped, tmp_path / "run")
+    path = next((tmp_path / "run/snapshots").glob(pattern))
+    if damage:
+        path.write_bytes(damage(path.read_bytes()))
+    else:
+        path.unlink()
+    line = one_line(command("deep.train", "--data", prepared, "--iterations", "3", "--run", tmp_path / "run"))
+    assert re.search(complaint, line) and "--restart" in line and str(tmp_path / "run/snapshots") in line
+
+
 def test_a_failed_check_of_caffe_is_one_line(prepared, tmp_path):
-    """Data that passes our look at it but not Caffe's: a label of another number of rows than the data."""
-    from data.files import read_json, write_json
+    """Data that passes our look at it but not Caffe's: numbers of a type that it does not read."""
     (tmp_path / "deep").mkdir()
     for split in ("train", "val"):
-        path = tmp_path / f"deep/{split}_000.h5"
-        with h5py.File(path, "w") as shard:
-            shard["data"], shard["label"] = np.zeros((4, 3, 96, 128), "f4"), np.zeros((3, 1, 96, 128), "f4")
+        with h5py.File(tmp_path / f"deep/{split}_000.h5", "w") as shard:
+            shard["data"] = np.zeros((4, 3, 96, 128), bool)
+            shard["label"] = np.zeros((4, 1, 96, 128), "f4")
     write_json(tmp_path / "manifest.json", read_json(prepared / "manifest.json"))
     line = one_line(command("deep.train", "--data", tmp_path, "--run", tmp_path / "run"))
-    assert line.startswith("error: Caffe stopped: Check failed:") and "caffe.log" in line
+    assert line.startswith("error: Caffe stopped: ") and "caffe.log" in line
+
+
+def _rewrite(path, **arrays):
+    path.unlink()
+    with h5py.File(path, "w") as shard:
+        for name, array in arrays.items():
+            shard[name] = array
+
+
+IMAGES, MAPS = np.zeros((4, 3, 96, 128), "f4"), np.zeros((4, 1, 96, 128), "f4")
 
 
 @pytest.mark.parametrize("damage, complaint", [
     (lambda deep: (deep / "train_000.h5").write_bytes(b"HDF"), r"train_000\.h5: damaged"),
+    (lambda deep: (deep / "train_000.h5").write_bytes((deep / "train_000.h5").read_bytes()[:-5000]), r"train_000\.h5: damaged"),
     (lambda deep: (deep / "val_000.h5").unlink(), r"no val_\*\.h5"),
+    (lambda deep: _rewrite(deep / "val_000.h5", image=IMAGES, label=MAPS), r"val_000\.h5: damaged .*'data'"),
+    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES), r"val_000\.h5: damaged .*'label'"),
+    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES[..., :64], label=MAPS), r"data of shape \(4, 3, 96, 64\).* wanted"),
+    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES, label=MAPS[:3]), r"label of shape \(3, 1, 96, 128\)"),
+    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
+    (lambda deep: (deep.parent / "manifest.json").write_text("{"), r"manifest\.json: not valid JSON"),
 ])
 def test_damaged_data_is_named_before_caffe_sees_it(prepared, tmp_path, damage, complaint):
-    import re
-    import shutil
     shutil.copytree(prepared, tmp_path / "data")
     damage(tmp_path / "data/deep")
     assert re.search(complaint, one_line(command("deep.train", "--data", tmp_path / "data", "--run", tmp_path / "run")))
+    assert not (tmp_path / "run").exists()
+
+
+def test_nan_in_the_data_ends_the_run_with_its_iteration(prepared, tmp_path):
+    shutil.copytree(prepared, tmp_path / "data")
+    with h5py.File(tmp_path / "data/deep/train_000.h5", "r+") as shard:
+        shard["data"][0, 0, 5, 5] = np.nan
+    line = one_line(command("deep.train", "--data", tmp_path / "data", "--run", tmp_path / "run"))
+    assert re.search(r"loss is nan in iteration 1: the learning diverged; lower base_lr .*--restart", line)
+    assert not list(tmp_path.rglob("*.caffemodel"))
+
+
+@pytest.mark.slow
+def test_a_full_disk_loses_nothing(stopped, prepared, tmp_path):
+    """No space for the final weights: said before Caffe would abort on it, and the snapshot stays."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small disk needs root")
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=250M", "tmpfs", tmp_path], capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no small disk can be mounted here: {mounted.stderr.strip()}")
+    try:
+        shutil.copytree(stopped, tmp_path / "run")  # 206 MB of snapshot
+        before = sorted(path.name for path in (tmp_path / "run/snapshots").iterdir())
+        line = one_line(command("deep.train", "--data", prepared, "--iterations", "3", "--run", tmp_path / "run"))
+        assert re.search(r"run: \d+ MB are needed there and \d+ MB are left; free some space", line)
+        assert sorted(path.name for path in (tmp_path / "run/snapshots").iterdir()) == before
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def test_a_mistake_in_the_solver_file_is_named(prepared, tmp_path):
@@ -77,21 +214,79 @@ def test_a_mistake_in_the_solver_file_is_named(prepared, tmp_path):
 
 
 def test_a_solver_file_of_ones_own_counts_at_demo_scale_too(prepared, tmp_path):
-    from argparse import Namespace
-
     from deep.train import SOLVER, resolve_solver
     (tmp_path / "mine.prototxt").write_text('type: "SGD" base_lr: 2e-7 momentum: 0.5 lr_policy: "step" gamma: 0.1 stepsize: 7 '
                                             "weight_decay: 0 max_iter: 9 test_interval: 3 snapshot: 3")
     size = {"size": [128, 96], "val": 4}
-    mine = resolve_solver(Namespace(solver=tmp_path / "mine.prototxt", preset="demo", iterations=None, seed=1), size)
+    mine = resolve_solver(Namespace(solver=tmp_path / "mine.prototxt", preset="demo", iterations=None, seed=1, set=[]), size)
     assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * 6.25) and mine["max_iter"] == 100
-    ours = resolve_solver(Namespace(solver=SOLVER, preset="paper", iterations=None, seed=1), {"size": [320, 240], "val": 1000})
+    ours = resolve_solver(Namespace(solver=SOLVER, preset="paper", iterations=None, seed=1, set=[]), {"size": [320, 240], "val": 1000})
     assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [500]
     assert ours["base_lr"] == pytest.approx(0.01 / 76_800)
 
 
+def test_settings_of_the_solver_can_be_overridden_one_by_one(prepared, tmp_path):
+    from deep.train import SOLVER, resolve_solver
+
+    def resolved(*settings):
+        return resolve_solver(Namespace(solver=SOLVER, preset="paper", iterations=None, seed=1, set=list(settings)),
+                              {"size": [320, 240], "val": 1000})
+    found = resolved("stepsize=500", "type=AdaDelta", "lr_policy=multistep", "stepvalue=3", "clip_gradients=1.5")
+    assert (found["stepsize"], found["type"], found["lr_policy"], found["stepvalue"]) == (500, "AdaDelta", "multistep", [3])
+    assert found["clip_gradients"] == 1.5 and found["momentum"] == pytest.approx(0.9)
+    for setting, complaint in [("stepsizes=5", "no field named \"stepsizes\""), ("stepsize=many", "give NAME=VALUE"),
+                               ("stepsize", "give NAME=VALUE"), ("snapshot=0", "snapshot is 0, and must be at least 1")]:
+        with pytest.raises(UserError, match=complaint):
+            resolved(setting)
+    line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--set", "lr_policy=nonsense"))
+    assert "Caffe stopped: Unknown learning rate policy: nonsense" in line
+
+
+def test_a_mistake_in_the_net_is_named(prepared, tmp_path, monkeypatch):
+    """People edit train_val.prototxt: a line that is no prototxt, and one that is none of Caffe's layers."""
+    for text, complaint in [('layer { nane: "x" }', "train_val.prototxt: line 1.*nane"),
+                            ((HERE / "train_val.prototxt").read_text().replace('"LRN"', '"LRM"'), "Caffe stopped: .*LRM"),
+                            ((HERE / "train_val.prototxt").read_text().replace('bottom: "pool2"', 'bottom: "pool3"'),
+                             "Caffe stopped: .*Unknown bottom blob 'pool3'")]:
+        copy = tmp_path / "checkout"
+        shutil.rmtree(copy, ignore_errors=True)
+        for part in ("data", "deep"):
+            shutil.copytree(REPOSITORY / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+        (copy / "deep/train_val.prototxt").write_text(text)
+        process = subprocess.run([sys.executable, "-m", "deep.train", "--data", prepared, "--run", tmp_path / "run", "--restart"],
+                                 cwd=copy, capture_output=True, text=True, check=False)
+        assert re.search(complaint, one_line(process)), process.stderr
+
+
+def test_alarms_for_dead_layers():
+    healthy = {"conv9": 1.0, "deconv": 0.5}
+    alarms = Alarms(1000)
+    assert alarms.check(1.0, healthy, healthy) == []
+    found = alarms.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
+    assert len(found) == 2 and "conv9 does not learn" in found[0] and "deconv is dead" in found[1] and "weight_filler" in found[1]
+    assert alarms.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []  # once is enough
+    resumed = Alarms(1000, json.loads(json.dumps(alarms.state)))
+    assert resumed.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
+
+
+@pytest.mark.slow
+def test_a_deconvolution_without_a_filler_is_said(prepared, tmp_path):
+    """Caffe's default filler, constant 0: the answer stays 0, and nothing below learns."""
+    copy = tmp_path / "checkout"
+    for part in ("data", "deep"):
+        shutil.copytree(REPOSITORY / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
+    path = copy / "deep/train_val.prototxt"
+    path.write_text(re.sub(r'weight_filler \{ type: "gaussian" mean: 0.015625 std: 0.000001 \}', "", path.read_text()))
+    process = subprocess.run([sys.executable, "-m", "deep.train", "--data", prepared, "--run", tmp_path / "run", "--iterations", "1",
+                              "--set", "base_lr=0"], cwd=copy, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert "warning: after iteration 1, deconv is dead, all its weights are 0" in process.stderr
+    assert "conv9 does not learn" in process.stderr
+    row = runs.read_log(tmp_path / "run/log.csv")[0]
+    assert row["weights_deconv"] == 0 and row["gradient_conv1"] == 0 and row["gradient_deconv"] > 0 and row["weights_conv1"] > 1
+
+
 def test_a_path_with_a_space_is_refused_before_caffe_sees_it(prepared, tmp_path):
-    import shutil
     shutil.copytree(prepared, tmp_path / "my data")
     line = one_line(command("deep.train", "--data", tmp_path / "my data", "--run", tmp_path / "run"))
     assert "no path with a space" in line
@@ -105,7 +300,9 @@ def test_last_words(tmp_path):
 
 
 def test_caffemodel_errors(deep_weights, tmp_path):
-    expected = net_shapes(caffe.Net(str(DEPLOY), caffe.TEST))
+    expected = net_shapes(DEPLOY)
+    net = caffe.Net(str(DEPLOY), caffe.TEST)
+    assert expected == {name: [blob.data.shape for blob in blobs] for name, blobs in net.params.items()}
     check_weights(read_caffemodel(deep_weights), expected, deep_weights)
     whole = deep_weights.read_bytes()
     for damage, complaint in [(whole[:len(whole) // 2], "cut off"), (b"<html>not found</html>", "cut off|no layer"),
@@ -124,29 +321,3 @@ def test_caffemodel_errors(deep_weights, tmp_path):
         check_weights(weights, expected, deep_weights)
 
 
-def test_surgery_copies_three_layers(tmp_path):
-    """From a file of VGG_CNN_M's first layers that the test makes, in real Caffe format."""
-    prototxt = tmp_path / "vgg.prototxt"
-    prototxt.write_text('layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 64, 64] } } }' + "".join(
-        f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" convolution_param {{ '
-        f'num_output: {count} kernel_size: {kernel} weight_filler {{ type: "gaussian" std: 0.1 }} }} }}'
-        for name, bottom, count, kernel in [("conv1", "data", 96, 7), ("conv2", "conv1", 256, 5), ("conv3", "conv2", 512, 3),
-                                            ("conv4", "conv3", 512, 3)]))
-    vgg = caffe.Net(str(prototxt), caffe.TEST)
-    vgg.params["conv1"][1].data[...] = 0.25
-    vgg.save(str(tmp_path / "vgg.caffemodel"))
-    net = caffe.Net(str(DEPLOY), caffe.TEST)
-    report = surgery.transplant(net, tmp_path / "vgg.caffemodel")
-    for name in surgery.TRANSFERRED:
-        for blob, source in zip(net.params[name], vgg.params[name]):
-            np.testing.assert_array_equal(blob.data, source.data)
-    assert not net.params["conv4"][0].data.any() and len(report) == 10 and "conv4: starts at random" in report
-    surgery.transplant(net, tmp_path / "vgg.caffemodel", rescale=True)
-    np.testing.assert_allclose(net.params["conv1"][0].data, vgg.params["conv1"][0].data * 127.5, rtol=1e-5)
-    np.testing.assert_array_equal(net.params["conv1"][1].data, vgg.params["conv1"][1].data)
-
-
-def test_surgery_refuses_another_net(deep_weights, tmp_path):
-    net = caffe.Net(str(DEPLOY), caffe.TEST)
-    with pytest.raises(UserError, match="No such file"):
-        surgery.transplant(net, tmp_path / "gone.caffemodel")

@@ -57,7 +57,7 @@ def test_options_reach_the_predictor(pictures, tmp_path, deep_weights):
     _, plain = run()
     _, small = run("longest_side=40", "scaling=consistent")
     assert np.abs(plain - small).max() > 0.01
-    assert "the deep net has no option 'smoothing'; choose from: longest_side" in one_line(run("smoothing=paper")[0])
+    assert "the deep net has no option 'smoothing'; choose from: engine, longest_side" in one_line(run("smoothing=paper")[0])
     assert "scaling 'none' is not known" in one_line(run("scaling=none")[0])
     assert "longest_side must be" in one_line(run("longest_side=x")[0])
     assert "'smoothing' is not NAME=VALUE" in one_line(run("smoothing")[0])
@@ -93,7 +93,7 @@ def test_names_stay_unique():
 
 
 def test_options_are_checked(deep_weights):
-    with pytest.raises(UserError, match="no option 'scalling'; choose from: longest_side, mean_bgr"):
+    with pytest.raises(UserError, match="no option 'scalling'; choose from: engine, longest_side, mean_bgr"):
         models.load("deep", deep_weights, scalling="consistent")
     with pytest.raises(UserError, match="released, consistent"):
         models.load("deep", deep_weights, scaling="mine")

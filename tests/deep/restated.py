@@ -1,0 +1,114 @@
+"""The deep net in NumPy and SciPy, float64, from the formulas: the answer, and the gradient of Caffe's loss."""
+import numpy as np
+from scipy.signal import correlate
+
+CONVOLUTIONS = [f"conv{index}" for index in range(1, 10)]
+LRN_SIZE, LRN_ALPHA, LRN_BETA = 5, 1e-4, 0.75  # k is 1
+STRIDE, DECONV_PAD = 4, 2
+
+
+def forward(params, image):
+    """Figure 4.
+
+    Parameters
+    ----------
+    params : dict of str: list of arrays, weights (out, in, rows, columns) and biases (out,) by layer
+    image : (3, h, w)
+
+    Returns
+    -------
+    ((h', w'), list): the answer, and what `backward` needs of each step
+    """
+    values, steps = np.asarray(image, np.float64), []
+    for name in CONVOLUTIONS:
+        windows, out = convolve(values, *params[name])
+        steps.append((name, "conv", (windows, values.shape)))
+        values = out
+        if name != "conv9":
+            steps.append((name, "relu", values > 0))
+            values = np.maximum(values, 0)
+        if name == "conv1":
+            scale = 1 + LRN_ALPHA / LRN_SIZE * neighbours(values**2)
+            steps.append((name, "lrn", (values, scale)))
+            values = values * scale**-LRN_BETA
+        if name in ("conv1", "conv2"):
+            pooled, origin = pool(values)
+            steps.append((name, "pool", (origin, values.shape)))
+            values = pooled
+    # a deconvolution: zeros between the values, then a convolution, then the padding cut off
+    sparse = np.zeros([STRIDE * (size - 1) + 1 for size in values.shape[1:]])
+    sparse[::STRIDE, ::STRIDE] = values[0]
+    steps.append(("deconv", "deconv", values[0]))
+    kernel = np.asarray(params["deconv"][0], np.float64)[0, 0]
+    full = correlate(np.pad(sparse, kernel.shape[0] - 1), kernel[::-1, ::-1], mode="valid", method="direct")
+    return full[DECONV_PAD:-DECONV_PAD, DECONV_PAD:-DECONV_PAD], steps
+
+
+def backward(params, steps, error):
+    """Gradients of a loss of which `error` (h', w') is the gradient by the answer: dict of lists, as `params`."""
+    gradients = {}
+    for name, kind, kept in reversed(steps):
+        if kind == "deconv":
+            kernel = np.asarray(params["deconv"][0], np.float64)[0, 0]
+            windows = np.lib.stride_tricks.sliding_window_view(
+                np.pad(error, DECONV_PAD), kernel.shape)[::STRIDE, ::STRIDE]
+            gradients[name] = [np.einsum("yx,yxab->ab", kept, windows)[None, None]]
+            flowing = np.einsum("ab,yxab->yx", kernel, windows)[None]
+        elif kind == "conv":
+            windows, shape = kept
+            gradients[name] = [np.tensordot(flowing, windows, axes=([1, 2], [1, 2])), flowing.sum(axis=(1, 2))]
+            flowing = spread(flowing, np.asarray(params[name][0], np.float64), shape)
+        elif kind == "relu":
+            flowing = flowing * kept
+        elif kind == "lrn":
+            values, scale = kept
+            shared = neighbours(flowing * values * scale**(-LRN_BETA - 1))
+            flowing = flowing * scale**-LRN_BETA - 2 * LRN_ALPHA * LRN_BETA / LRN_SIZE * values * shared
+        else:
+            origin, shape = kept
+            back = np.zeros(np.prod(shape))
+            np.add.at(back, origin.ravel(), flowing.ravel())
+            flowing = back.reshape(shape)
+    return gradients
+
+
+def convolve(values, weights, biases):
+    """Stride 1, padding (k - 1) / 2: the windows (in, h, w, k, k), and the result (out, h, w)."""
+    weights = np.asarray(weights, np.float64)
+    pad = weights.shape[2] // 2
+    padded = np.pad(values, [(0, 0), (pad, pad), (pad, pad)])
+    windows = np.lib.stride_tricks.sliding_window_view(padded, weights.shape[2:], axis=(1, 2))
+    out = np.tensordot(weights, windows, axes=([1, 2, 3], [0, 3, 4]))
+    return windows, out + np.asarray(biases, np.float64)[:, None, None]
+
+
+def spread(flowing, weights, shape):
+    """The gradient by a convolution's input: each output hands its gradient back to the pixels it saw."""
+    pad, kernel = weights.shape[2] // 2, weights.shape[2]
+    back = np.zeros((shape[0], shape[1] + 2 * pad, shape[2] + 2 * pad))
+    for row in range(kernel):
+        for column in range(kernel):
+            back[:, row:row + shape[1], column:column + shape[2]] += np.tensordot(
+                weights[:, :, row, column], flowing, axes=(0, 0))
+    return back[:, pad:pad + shape[1], pad:pad + shape[2]]
+
+
+def neighbours(values):
+    """Sums over five neighbouring channels."""
+    padded = np.pad(values, [(LRN_SIZE // 2, LRN_SIZE // 2), (0, 0), (0, 0)])
+    return sum(padded[i:i + len(values)] for i in range(LRN_SIZE))
+
+
+def pool(values):
+    """3x3 maximum, stride 2, sizes rounded up as Caffe does: the result, and the flat index each value came from."""
+    channels, height, width = values.shape
+    rows, columns = (-(-(size - 3) // 2) + 1 for size in (height, width))
+    index = np.arange(values.size).reshape(values.shape)
+    pooled, origin = (np.empty((channels, rows, columns), dtype) for dtype in (np.float64, int))
+    for y in range(rows):
+        for x in range(columns):
+            window = (slice(None), slice(2 * y, 2 * y + 3), slice(2 * x, 2 * x + 3))
+            seen, where = (array[window].reshape(channels, -1) for array in (values, index))
+            best = seen.argmax(axis=1)
+            pooled[:, y, x], origin[:, y, x] = seen[np.arange(channels), best], where[np.arange(channels), best]
+    return pooled, origin

@@ -1,0 +1,191 @@
+"""VGG_CNN_M's weights into conv1..conv3, from files of its architecture that the tests make in Caffe's own formats."""
+import numpy as np
+import pytest
+
+from data.errors import UserError
+from deep import surgery
+from deep.backend import TRAIN_VAL, load_caffe, parse_prototxt
+from deep.preprocess import IMAGE_SCALE
+from deep.weights import net_shapes, read_caffemodel
+from tests.conftest import command, one_line
+
+caffe = load_caffe()
+pb2 = caffe.proto.caffe_pb2
+# Chatfield et al., BMVC 2014, Table 1, CNN-M: outputs, kernel, stride, padding, pooling
+CONVOLUTIONS = [(96, 7, 2, 0, True), (256, 5, 2, 1, True), (512, 3, 1, 1, False), (512, 3, 1, 1, False), (512, 3, 1, 1, True)]
+
+
+def vgg_cnn_m(fully_connected=(4096, 4096, 1000)):
+    """The prototxt of VGG_CNN_M; fewer units in its last layers make smaller files."""
+    layers = ['layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 224, 224] } } }']
+    filler, bottom = 'weight_filler { type: "gaussian" std: 0.05 } bias_filler { type: "uniform" min: -1 max: 1 }', "data"
+    for index, (outputs, kernel, stride, pad, pooled) in enumerate(CONVOLUTIONS, 1):
+        name = f"conv{index}"
+        layers.append(f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" convolution_param {{ '
+                      f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {pad} {filler} }} }}")
+        layers.append(f'layer {{ name: "relu{index}" type: "ReLU" bottom: "{name}" top: "{name}" }}')
+        bottom = name
+        if index < 3:
+            layers.append(f'layer {{ name: "norm{index}" type: "LRN" bottom: "{name}" top: "norm{index}" '
+                          "lrn_param { local_size: 5 alpha: 0.0005 beta: 0.75 k: 2 } }")
+            bottom = f"norm{index}"
+        if pooled:
+            layers.append(f'layer {{ name: "pool{index}" type: "Pooling" bottom: "{bottom}" top: "pool{index}" '
+                          "pooling_param { pool: MAX kernel_size: 3 stride: 2 } }")
+            bottom = f"pool{index}"
+    for index, outputs in enumerate(fully_connected, 6):
+        layers.append(f'layer {{ name: "fc{index}" type: "InnerProduct" bottom: "{bottom}" top: "fc{index}" '
+                      f"inner_product_param {{ num_output: {outputs} {filler} }} }}")
+        bottom = f"fc{index}"
+    return "\n".join(layers)
+
+
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory):
+    """A small file: VGG_CNN_M but for its fully connected layers, which nobody reads."""
+    folder = tmp_path_factory.mktemp("vgg")
+    (folder / "vgg.prototxt").write_text(vgg_cnn_m((64, 64, 10)))
+    net = caffe.Net(str(folder / "vgg.prototxt"), caffe.TEST)
+    net.save(str(folder / "VGG_CNN_M.caffemodel"))
+    return folder / "VGG_CNN_M.caffemodel"
+
+
+@pytest.fixture
+def net(tmp_path):
+    """The deep net as it starts, fillers drawn."""
+    text = TRAIN_VAL.read_text()
+    head, tail = text[:text.index("layer {")], text[text.index("# conv1..conv3"):text.index("# Caffe's EuclideanLoss")]
+    (tmp_path / "net.prototxt").write_text(
+        head + 'layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 24, 32] } } }' + tail)
+    return caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
+
+
+def test_three_layers_are_copied_and_the_others_keep_their_start(vgg, net):
+    before = {name: [blob.data.copy() for blob in blobs] for name, blobs in net.params.items()}
+    source = read_caffemodel(vgg)
+    report = surgery.transplant(net, vgg)
+    for name, blobs in net.params.items():
+        expected = source[name] if name in ("conv1", "conv2", "conv3") else before[name]
+        for blob, values in zip(blobs, expected):
+            np.testing.assert_array_equal(blob.data, values, err_msg=name)
+    assert "conv4" in source and source["conv4"][0].shape == (512, 512, 3, 3)  # of another shape than ours: not touched
+    assert len(report) == 10
+    assert "96 x 3 x 7 x 7" in report[0] and report[0].endswith(f"copied from {vgg}")
+    assert "512 x 512 x 5 x 5" in report[3] and report[3].endswith("starts at random: gaussian, std 0.0125")
+    assert report[9].endswith("starts at random: gaussian, mean 0.015625, std 1e-06")
+
+
+def test_rescaling_conv1_makes_up_for_the_scaled_input(vgg, net):
+    source = read_caffemodel(vgg)["conv1"]
+    report = surgery.transplant(net, vgg, rescale=True)
+    np.testing.assert_allclose(net.params["conv1"][0].data, source[0] / IMAGE_SCALE, rtol=1e-6)
+    np.testing.assert_array_equal(net.params["conv1"][1].data, source[1])
+    assert report[0].endswith("filters x 127.5") and "127.5" not in "".join(report[1:])
+    # the response to a picture is then that of VGG_CNN_M's filters to grey levels
+    picture = np.random.default_rng(0).uniform(-100, 150, (1, 3, 24, 32)).astype(np.float32)
+    net.blobs["data"].data[...] = picture * IMAGE_SCALE
+    net.forward(end="conv1")
+    seen = picture[0, :, 5:12, 8:15]
+    expected = (source[0] * seen).sum(axis=(1, 2, 3)) + source[1]
+    np.testing.assert_allclose(net.blobs["conv1"].data[0, :, 8, 11], expected, rtol=1e-3, atol=1e-2)
+
+
+def test_older_files(vgg, net, tmp_path):
+    """V1LayerParameter with four-dimensional biases, as files of 2014 have them."""
+    old = pb2.NetParameter(name="CNN_M")
+    for name, blobs in read_caffemodel(vgg).items():
+        layer = old.layers.add(name=name, type=pb2.V1LayerParameter.CONVOLUTION)
+        for values in blobs:
+            shape = (1,) * (4 - values.ndim) + values.shape
+            blob = layer.blobs.add(num=shape[0], channels=shape[1], height=shape[2], width=shape[3])
+            blob.data.extend(values.ravel().tolist())
+    (tmp_path / "old.caffemodel").write_bytes(old.SerializeToString())
+    surgery.transplant(net, tmp_path / "old.caffemodel")
+    for name in surgery.TRANSFERRED:
+        for blob, values in zip(net.params[name], read_caffemodel(vgg)[name]):
+            np.testing.assert_array_equal(blob.data, values, err_msg=name)
+
+
+def test_files_in_double_precision(net, tmp_path):
+    rng, file = np.random.default_rng(0), pb2.NetParameter()
+    for name in surgery.TRANSFERRED:
+        layer = file.layer.add(name=name)
+        for shape in net_shapes(TRAIN_VAL)[name]:
+            blob = layer.blobs.add()
+            blob.shape.dim.extend(shape)
+            blob.double_data.extend(rng.normal(size=np.prod(shape)).tolist())
+    (tmp_path / "double.caffemodel").write_bytes(file.SerializeToString())
+    surgery.transplant(net, tmp_path / "double.caffemodel")
+    np.testing.assert_array_equal(net.params["conv3"][1].data, np.float32(file.layer[2].blobs[1].double_data))
+
+
+@pytest.mark.slow
+def test_the_whole_of_vgg_cnn_m(net, tmp_path):
+    """A file of the real size, 103 million parameters."""
+    (tmp_path / "vgg.prototxt").write_text(vgg_cnn_m())
+    whole = caffe.Net(str(tmp_path / "vgg.prototxt"), caffe.TEST)
+    assert sum(blob.data.size for blobs in whole.params.values() for blob in blobs) > 100e6
+    whole.save(str(tmp_path / "VGG_CNN_M.caffemodel"))
+    surgery.transplant(net, tmp_path / "VGG_CNN_M.caffemodel")
+    for name in surgery.TRANSFERRED:
+        np.testing.assert_array_equal(net.params[name][0].data, whole.params[name][0].data)
+
+
+def test_other_files_are_refused_and_nothing_is_copied(vgg, net, deep_weights, tmp_path):
+    before = net.params["conv1"][0].data.copy()
+    whole, foreign, wrong, nan = vgg.read_bytes(), pb2.NetParameter(), pb2.NetParameter(), pb2.NetParameter()
+    foreign.layer.add(name="conv1_1").blobs.add(data=[1.0]).shape.dim.append(1)
+    for name, shape in [("conv1", (96, 3, 11, 11)), ("conv2", (256, 96, 5, 5)), ("conv3", (512, 256, 3, 3))]:
+        for file in (wrong, nan):
+            layer = file.layer.add(name=name)
+            actual = (96, 3, 7, 7) if file is nan and name == "conv1" else shape
+            for dims in (actual, actual[:1]):
+                layer.blobs.add(data=np.full(np.prod(dims), np.nan if file is nan else 1.0)).shape.dim.extend(dims)
+    for data, complaint in [
+            (whole[:len(whole) // 2], "cut off, or not a caffemodel; fetch or train it again"),
+            (whole[:100], "cut off|no layer"),
+            (b"", "no layer with weights in it"),
+            (b"<html>404</html>", "cut off|no layer"),
+            (foreign.SerializeToString(), r"no layer 'conv1' in it \(it has conv1_1\); is it another net's file"),
+            (wrong.SerializeToString(), r"layer 'conv1' has shapes \[\(96, 3, 11, 11\)"),
+            (nan.SerializeToString(), "layer 'conv1' holds NaN")]:
+        (tmp_path / "VGG.caffemodel").write_bytes(data)
+        with pytest.raises(UserError, match=rf"VGG\.caffemodel: .*({complaint})"):
+            surgery.transplant(net, tmp_path / "VGG.caffemodel")
+    with pytest.raises(UserError, match="No such file"):
+        surgery.transplant(net, tmp_path / "gone.caffemodel")
+    np.testing.assert_array_equal(net.params["conv1"][0].data, before)
+
+
+def test_every_cut_of_a_file_is_noticed(net, tmp_path):
+    """Wherever a download stops: never a crash, never half of it taken for the whole."""
+    file = pb2.NetParameter(name="small")
+    for name in ("conv1", "conv2"):
+        layer = file.layer.add(name=name, type="Convolution")
+        layer.blobs.add(data=[1, 2, 3, 4]).shape.dim.extend([2, 2])
+        layer.blobs.add(data=[5, 6]).shape.dim.append(2)
+    whole, path = file.SerializeToString(), tmp_path / "cut.caffemodel"
+    for end in range(len(whole)):
+        path.write_bytes(whole[:end])
+        try:
+            layers = read_caffemodel(path)
+        except UserError as error:
+            assert "cut.caffemodel: " in str(error)
+        else:
+            assert list(layers) == ["conv1"] and [blob.shape for blob in layers["conv1"]] in ([(2, 2), (2,)], [(2, 2)])
+
+
+def test_training_starts_from_vgg(vgg, prepared, tmp_path):
+    arguments = ["--data", prepared, "--run", tmp_path / "run", "--iterations", "1", "--set", "base_lr=0"]
+    assert "No such file" in one_line(command("deep.train", *arguments, "--vgg", tmp_path / "VGG_CNN_M.caffemodel"))
+    process = command("deep.train", *arguments, "--vgg", vgg)  # the wrong path left nothing behind that would be in the way
+    assert process.returncode == 0, process.stderr
+    assert f"copied from {vgg}" in process.stdout and "conv4 " in process.stdout
+    trained = read_caffemodel(tmp_path / "run/weights.caffemodel")
+    np.testing.assert_array_equal(trained["conv2"][0], read_caffemodel(vgg)["conv2"][0])
+
+
+def test_the_report_says_how_every_layer_starts():
+    fillers = surgery._fillers()
+    net = parse_prototxt(TRAIN_VAL, pb2.NetParameter())
+    assert all("gaussian" in fillers[layer.name] for layer in net.layer if layer.type in ("Convolution", "Deconvolution"))
