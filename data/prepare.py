@@ -21,8 +21,8 @@ from data.errors import UserError, run
 
 SEED = 2016
 VALIDATION_SHARE = {"shallow": 0.2, "deep": 0.1}  # sections 3.2 and 4.2
-# HDF5Data holds one whole file in memory and fails near 2 GB: at 320x240 a sample takes 1.2 MB
-SAMPLES_A_SHARD = 250
+# HDF5Data holds one whole file in memory, and fails near 2 GB: at 320x240 this many make 123 MB
+SAMPLES_A_SHARD = 100
 SHALLOW_BYTES = 40_000  # a sample in shallow.h5, generously
 
 
