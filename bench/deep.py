@@ -68,8 +68,9 @@ def against_peers(solver, data, label, python, folder, rounds):
     import numpy as np
 
     from data.progress import progress
-    from deep.backend import load_caffe, parse_prototxt
+    from deep.backend import load_caffe
     from deep.predictor import ENGINES
+    from deep.prototxt import parse_prototxt
 
     solver.net.save(str(folder / "start.caffemodel"))
     engines = {name: make(folder / "start.caffemodel") for name, make in ENGINES.items()}
@@ -88,6 +89,8 @@ def against_peers(solver, data, label, python, folder, rounds):
         for _ in range(2):
             solver.step(1)
             losses.append(float(solver.net.blobs["loss"].data))
+        if abs(losses[1] - losses[0]) < 10 * TOLERANCE * losses[0]:
+            raise UserError(f"an update hardly changes the loss, {losses}: nothing would be compared; raise base_lr here")
         for layout in ("rows", "channels"):
             theirs = peer.ask(f"{layout}:check", 2, 1)
             for name, answer in answers.items():

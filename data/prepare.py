@@ -61,7 +61,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
         Number of images to use.
     seed : int
     jobs : int
-        Processes that read and shrink images; memory is theirs plus one shard.
+        Processes that read and shrink images; memory is theirs plus two shards.
     mirror : bool
         Write the deep net's training images mirrored, too. The validation images stay as they are.
     means : "training" or "authors"
@@ -80,7 +80,8 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
     wanted = {"dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
               "limit": limit, "mirror": mirror, "means": means}
     if (Path(out) / "manifest.json").is_file():
-        there = read_json(Path(out) / "manifest.json")
+        # manifests of earlier versions lack the two
+        there = {"mirror": False, "means": "training", **read_json(Path(out) / "manifest.json")}
         if {key: there.get(key) for key in wanted} == wanted:
             print(f"{out}: {there['images']} images of {dataset}, prepared before")
             return

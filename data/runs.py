@@ -4,7 +4,9 @@
     log.csv        one row a step or epoch
     ...            checkpoints and the final weights, written by the net's own train.py
 """
+import contextlib
 import csv
+import fcntl
 import importlib.metadata
 import os
 import platform
@@ -12,7 +14,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from data.errors import UserError
+from data.errors import UserError, describe
 from data.files import read_json, write_json, write_text
 
 PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
@@ -25,6 +27,36 @@ def add_arguments(parser):
                      help="go on with the run in the folder, an error if there is none; without it the command goes on "
                           "or begins, whichever it finds")
     how.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Keep a run folder to this process: two that train in one would destroy each other's work.
+
+    The lock is the system's and goes with the process, however that ends.
+
+    Raises
+    ------
+    UserError
+        Another process trains there.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UserError(describe(error)) from error
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise UserError(f"{folder}: another process is training in it; wait for its end, or give another --run") \
+            from error
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 def start(folder, net, settings, predict, versions=None, restart=False, resume=False):
@@ -155,7 +187,7 @@ def collect_versions():
 def _clear(folder):
     """Remove what a run writes, and nothing else that may lie in the folder."""
     for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "best.npz",
-                 "weights.caffemodel", "solver.prototxt", "train_val.prototxt", "snapshot.json", "train.txt",
-                 "val.txt"):
+                 "weights.caffemodel", "start.caffemodel", "solver.prototxt", "train_val.prototxt", "snapshot.json",
+                 "train.txt", "val.txt"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "snapshots", ignore_errors=True)

@@ -1,4 +1,6 @@
 """BVLC Caffe, loaded quietly and fast, and kept from taking the user's Python down with it."""
+import contextlib
+import ctypes
 import multiprocessing
 import os
 import re
@@ -6,11 +8,11 @@ import signal
 import sys
 from pathlib import Path
 
-from data.errors import Terminated, UserError, describe, run
+from data.errors import Terminated, UserError, run
 from data.machine import choose_blas_kernel
 
-HERE = Path(__file__).resolve().parent
-DEPLOY, TRAIN_VAL = HERE / "deploy.prototxt", HERE / "train_val.prototxt"
+BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT")  # what load_caffe sets, and Caffe alone wants set
+PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
 def load_caffe():
@@ -38,26 +40,6 @@ def load_caffe():
             from error
     caffe.set_mode_cpu()
     return caffe
-
-
-def parse_prototxt(path, message):
-    """Read a prototxt file into a message of caffe_pb2, and return that.
-
-    Raises
-    ------
-    UserError
-        The file is missing, or has a mistake: the message names its line.
-    """
-    from google.protobuf import text_format
-
-    try:
-        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
-    except OSError as error:
-        raise UserError(describe(error)) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not a text file; give a prototxt") from error
-    except text_format.ParseError as error:
-        raise UserError(f"{path}: line {error}; correct it there") from error
 
 
 def run_guarded(target, args, log):
@@ -106,18 +88,17 @@ def last_words(log, start=0):
     return fatal[-1].strip() if fatal else "no reason given"
 
 
-def parent_is_gone():
-    """True in a child whose parent was killed; it should stop as well."""
-    parent = multiprocessing.parent_process()
-    return parent is not None and not parent.is_alive()
-
-
 def _child(target, args, log):
     """Send file descriptor 2, where Caffe writes, to the log; Python's stderr stays on the screen.
 
-    A process group of its own keeps Ctrl-C from reaching it twice, from the terminal and the parent.
+    A process group of its own keeps Ctrl-C from reaching it twice, from the terminal and the parent. If the parent
+    is killed, so is the child: it must not go on writing where the same command has begun anew.
     """
     os.setpgrp()
+    with contextlib.suppress(AttributeError, OSError):  # Linux only
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if not multiprocessing.parent_process().is_alive():
+        os._exit(1)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
     os.environ["GLOG_minloglevel"] = "0"  # noqa: SIM112  glog spells it so

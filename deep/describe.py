@@ -5,8 +5,9 @@ import tempfile
 import numpy as np
 
 from data.runs import read_config
-from deep.backend import DEPLOY, load_caffe
+from deep.backend import load_caffe
 from deep.preprocess import TRAIN_SIZE
+from deep.prototxt import DEPLOY
 from deep.solver import solver_on
 from deep.weights import check_weights, net_shapes, read_caffemodel
 

@@ -4,10 +4,11 @@ import numpy as np
 from data.errors import UserError
 from data.runs import read_config
 from deep import preprocess
-from deep.backend import DEPLOY, load_caffe
+from deep.backend import load_caffe
+from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
-# Beyond 1024x1024, Caffe's columns of conv7 would be more than the 2^31 values it can count; that size takes 7 GB.
+# Beyond 1024x1024, Caffe refuses conv7, whose columns it counts whether they are made or not: more than 2^31 values.
 LARGEST_SIDE = 1024
 
 
@@ -39,9 +40,11 @@ class Predictor:
 
     def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released"):
         beside = read_config(weights, "deep").get("predict", {})
-        self.longest_side = longest_side or beside.get("longest_side", max(preprocess.TRAIN_SIZE))
-        self.mean_bgr = mean_bgr or beside.get("mean_bgr", preprocess.AUTHORS_MEAN_BGR)
-        self.mean_map = beside.get("mean_map", preprocess.AUTHORS_MEAN_MAP) if mean_map is None else mean_map
+        defaults = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
+                    "mean_map": preprocess.AUTHORS_MEAN_MAP, **beside}
+        self.longest_side = defaults["longest_side"] if longest_side is None else longest_side
+        self.mean_bgr = defaults["mean_bgr"] if mean_bgr is None else mean_bgr
+        self.mean_map = defaults["mean_map"] if mean_map is None else mean_map
         self.scaling = scaling
         for name, value, known in (("scaling", scaling, preprocess.SCALINGS), ("engine", engine, tuple(ENGINES))):
             if value not in known:
@@ -49,8 +52,9 @@ class Predictor:
         if not (isinstance(self.longest_side, int) and preprocess.SMALLEST <= self.longest_side <= LARGEST_SIDE):
             raise UserError(f"longest_side must be a whole number of pixels from {preprocess.SMALLEST} to "
                             f"{LARGEST_SIDE}, not {self.longest_side!r}")
-        check_weights(read_caffemodel(weights), net_shapes(DEPLOY), weights)  # neither engine fails tidily
-        self._forward = ENGINES[engine](weights)
+        layers, shapes = read_caffemodel(weights), net_shapes(DEPLOY)
+        check_weights(layers, shapes, weights)  # neither engine fails tidily
+        self._forward = ENGINES[engine](weights, {name: layers[name] for name in shapes})
 
     def predict(self, image):
         """Predict where people look.
@@ -81,11 +85,16 @@ class Predictor:
         return self._forward(fed)[0, 0, :size[1], :size[0]]
 
 
-def _caffe(weights):
-    """float32 (n, 3, h, w) -> float32 (n, 1, h, w), h and w multiples of 4, by BVLC Caffe."""
+def _caffe(_, layers):
+    """float32 (n, 3, h, w) -> float32 (n, 1, h, w), h and w multiples of 4, by BVLC Caffe.
+
+    The weights come from the arrays that were checked: Caffe would end the process over a file that it dislikes.
+    """
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), caffe.TEST)
-    net.copy_from(str(weights))
+    for name, arrays in layers.items():
+        for blob, values in zip(net.params[name], arrays):
+            blob.data[...] = values.reshape(blob.data.shape)
 
     def forward(fed):
         blob = net.blobs["data"]
@@ -98,11 +107,15 @@ def _caffe(weights):
     return forward
 
 
-def _opencv(weights):
+def _opencv(weights, _):
     """The same by OpenCV."""
     import cv2
 
-    net = cv2.dnn.readNetFromCaffe(str(DEPLOY), str(weights))
+    try:
+        net = cv2.dnn.readNetFromCaffe(str(DEPLOY), str(weights))
+    except cv2.error as error:
+        raise UserError(f"{weights}: OpenCV cannot load it ({error.err}); fetch or train it again, or give "
+                        "engine=caffe") from error
 
     def forward(fed):
         net.setInput(fed)

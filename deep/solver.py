@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deep.backend import HERE, TRAIN_VAL, load_caffe, parse_prototxt
+from deep.backend import load_caffe
+from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
 
 
 def solver_on(folder, data, label, batch=2, **settings):
@@ -35,7 +36,7 @@ def solver_on(folder, data, label, batch=2, **settings):
     (folder / "list.txt").write_text(f"{folder / 'data.h5'}\n")
     net = re.sub(r'source: "[^"]*"', f'source: "{folder / "list.txt"}"', TRAIN_VAL.read_text(encoding="utf-8"))
     (folder / "net.prototxt").write_text(re.sub(r"batch_size: \d+", f"batch_size: {batch}", net))
-    solver = parse_prototxt(HERE / "solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
+    solver = parse_prototxt(SOLVER, caffe.proto.caffe_pb2.SolverParameter())
     for field in ("test_iter", "test_interval", "snapshot", "display"):
         solver.ClearField(field)
     solver.base_lr *= np.prod(TRAIN_SIZE) / np.prod(label.shape[-2:])

@@ -5,7 +5,8 @@ stronger normalisation, and input of 0..255 where ours is about [-1, 1]. With th
 response is 127.5 times smaller while its bias stays; `rescale=True` multiplies its filters by 127.5.
 """
 from deep import preprocess
-from deep.backend import TRAIN_VAL, load_caffe, parse_prototxt
+from deep.backend import load_caffe
+from deep.prototxt import TRAIN_VAL, parse_prototxt
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
 TRANSFERRED = ("conv1", "conv2", "conv3")  # section 4.1: "the first three convolutional layers"
@@ -64,5 +65,5 @@ def _fillers():
     for layer in parse_prototxt(TRAIN_VAL, load_caffe().proto.caffe_pb2.NetParameter()).layer:
         filler = layer.convolution_param.weight_filler
         values = [f"{field.name} {value:g}" for field, value in filler.ListFields() if field.name != "type"]
-        words[layer.name] = f"starts at random: {filler.type}, {', '.join(values)}"
+        words[layer.name] = f"starts with its filler: {', '.join([filler.type, *values])}"
     return words

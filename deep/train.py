@@ -5,6 +5,8 @@ words), snapshots while it lasts, and weights.caffemodel at the end. Interrupted
 command goes on from the newest snapshot and ends with the weights of a run that never stopped.
 """
 import argparse
+import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -12,15 +14,18 @@ from data import runs
 from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 from data.files import read_json, write_text
-from deep.backend import HERE, TRAIN_VAL, load_caffe, parse_prototxt, run_guarded
+from deep.backend import BLAS_VARIABLES, load_caffe, run_guarded
+from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
 from deep.surgery import read_vgg
 
-SOLVER = HERE / "solver.prototxt"
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
 # At batch 2 the last few images decide what the net answers unless the rate comes down before the end.
 DEMO_STEPSIZE = 40
 DEMO_VALIDATION_IMAGES = 20
+# fields of a solver file that say where things are, and in what format
+OWNED = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state", "test_state",
+         "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights", "device_id"}
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads one whole file at a time and fails beyond
 
 
@@ -39,7 +44,8 @@ def main():
                         help="multiply VGG's conv1 by 127.5 (see deep/surgery.py)")
     parser.add_argument("--iterations", type=positive_int, help="override the preset's")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
-                        help="override any setting of the solver file, e.g. stepsize=500; may be given several times")
+                        help="override any setting of the solver file, e.g. stepsize=500; base_lr is taken as it is, "
+                             "where the file's is adapted to the size of the images; may be given several times")
     parser.add_argument("--seed", type=natural_int, default=2016, help="of the random start (default: %(default)s)")
     runs.add_arguments(parser)
     args = parser.parse_args()
@@ -48,31 +54,32 @@ def main():
 
 def train(args):
     """Set the run folder up, then train in a process of its own, which Caffe may end if it must."""
-    folder = Path(args.run)
-    manifest = read_json(Path(args.data) / "manifest.json")
-    shards = _check_data(Path(args.data) / "deep", manifest["deep"])
-    solver = resolve_solver(args, manifest["deep"])
-    if args.vgg:
-        read_vgg(args.vgg)  # a wrong file is to be told before there is a run folder that names it
-    width, height = manifest["deep"]["size"]
-    settings = {"data": manifest, "solver": solver, "vgg": args.vgg, "rescale_conv1": args.rescale_conv1}
-    runs.start(folder, "deep", settings, {
-        "longest_side": max(width, height), "mean_bgr": manifest["deep"]["mean_bgr"],
-        "mean_map": manifest["deep"]["mean_map"]}, {"caffe": load_caffe().__version__}, args.restart, args.resume)
-    if (folder / "weights.caffemodel").is_file():
-        print(f"{folder}: already trained; --restart trains it again")
-        return 0
-    net = TRAIN_VAL.read_text(encoding="utf-8")
-    for split, paths in shards.items():
-        # HDF5Data reads the names of its files from a list, up to the next white space
-        if any(character.isspace() for path in paths for character in str(path.resolve())):
-            raise UserError(f"{paths[0].parent.resolve()}: Caffe reads no path with a space in it; rename the folder")
-        write_text(folder / f"{split}.txt", "".join(f"{path.resolve()}\n" for path in paths))
-        net = re.sub(rf'"[^"]*/{split}\.txt"', f'"{folder.resolve()}/{split}.txt"', net)
-    write_text(folder / "train_val.prototxt", net)
-    write_text(folder / "solver.prototxt", _solver_text(solver, folder))
+    from deep.trainer import MARKER, WEIGHTS, remove_snapshots
     from deep.trainer import train as train_in_caffe
-    return run_guarded(train_in_caffe, (str(folder), args.vgg, args.rescale_conv1), folder / "caffe.log")
+
+    folder, vgg = Path(args.run), args.vgg and str(Path(args.vgg).resolve())
+    manifest = read_json(Path(args.data) / "manifest.json")
+    described = _check_manifest(manifest, Path(args.data))
+    shards = _check_data(Path(args.data) / "deep", described)
+    net = TRAIN_VAL.read_text(encoding="utf-8")
+    solver = resolve_solver(args, described)
+    settings = {"data": manifest, "solver": solver, "vgg": vgg, "rescale_conv1": args.rescale_conv1,
+                "train_val.prototxt": f"sha256 {hashlib.sha256(net.encode()).hexdigest()}"}
+    if vgg and (args.restart or not any((folder / name).is_file() for name in (MARKER, WEIGHTS))):
+        read_vgg(vgg)  # a wrong file is to be told before there is a run folder that names it
+    predict = {"longest_side": max(described["size"]), **{name: described[name] for name in ("mean_bgr", "mean_map")}}
+    with runs.alone(folder):
+        runs.start(folder, "deep", settings, predict, {"caffe": load_caffe().__version__}, args.restart, args.resume)
+        if (folder / WEIGHTS).is_file():
+            remove_snapshots(folder)  # of a run that was killed right at its end
+            print(f"{folder}: already trained; --restart trains it again")
+            return 0
+        for split, paths in shards.items():
+            write_text(folder / f"{split}.txt", "".join(f"{path.resolve()}\n" for path in paths))
+            net = re.sub(rf'"[^"]*/{split}\.txt"', f'"{folder.resolve()}/{split}.txt"', net)
+        write_text(folder / "train_val.prototxt", net)
+        write_text(folder / "solver.prototxt", _solver_text(solver, folder, vgg))
+        return run_guarded(train_in_caffe, (str(folder), vgg, args.rescale_conv1), folder / "caffe.log")
 
 
 def resolve_solver(args, data):
@@ -96,6 +103,8 @@ def resolve_solver(args, data):
 
     parsed = parse_prototxt(args.solver, caffe_pb2.SolverParameter())
     solver = _fields(parsed)
+    for name in OWNED.intersection(solver) - {"net", "snapshot_prefix"}:  # those two are replaced by the run's own
+        raise UserError(f"{args.solver}: {name} is the run folder's to decide; take it out")
     for name in ("type", "lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot"):
         if name not in solver:
             raise UserError(f"{args.solver}: sets no {name}; deep/solver.prototxt shows how")
@@ -111,11 +120,24 @@ def resolve_solver(args, data):
     if args.iterations:
         solver["max_iter"] = args.iterations
     solver.update(_overrides(args.set))
-    for name in ("max_iter", "test_interval", "snapshot", *(["stepsize"] if solver["lr_policy"] == "step" else [])):
-        if solver.get(name, 0) < 1:
-            raise UserError(f"{args.solver}: {name} is {solver.get(name, 'not set')}, and must be at least 1; "
-                            "correct it there, or in --set")
+    _check_solver(solver, args.solver)
     return solver
+
+
+def _check_solver(solver, path):
+    """Values that would end in a misleading error, or that the loop in deep.trainer cannot drive."""
+    lowest = {"max_iter": 1, "test_interval": 1, "snapshot": 1, "base_lr": 0}
+    if solver["lr_policy"] in ("step", "sigmoid"):
+        lowest["stepsize"] = 1
+    remedy = f"correct it in {path} or in --set"
+    for name, least in lowest.items():
+        if not solver.get(name, least - 1) >= least:
+            raise UserError(f"{name} is {solver.get(name, 'not set')} and must be at least {least}; {remedy}")
+    if len(solver["test_iter"]) != 1 or solver["test_iter"][0] < 1:
+        raise UserError(f"test_iter is {solver['test_iter']} and must be one number, at least 1; {remedy}")
+    if solver.get("iter_size", 1) != 1:
+        raise UserError("iter_size must be 1, or the logged losses and norms are of a part of the batch; "
+                        "raise batch_size in deep/train_val.prototxt instead")
 
 
 def _overrides(settings):
@@ -126,6 +148,8 @@ def _overrides(settings):
     message = caffe_pb2.SolverParameter()
     for setting in settings:
         name, _, value = setting.partition("=")
+        if name in OWNED:
+            raise UserError(f"--set {setting}: {name} is the run folder's to decide; leave it out")
         error = None
         for text in (f"{name}: {value}", f'{name}: "{value}"'):  # numbers and names of choices, or strings
             try:
@@ -154,6 +178,16 @@ def _batch_size():
                 if any(rule.phase == caffe_pb2.TEST for rule in layer.include))
 
 
+def _check_manifest(manifest, folder):
+    """What it says of the deep net's data; UserError if that is not all there."""
+    described = manifest.get("deep")
+    wanted = {"train", "val", "size", "mean_bgr", "mean_map"}
+    if not (isinstance(described, dict) and wanted <= set(described)):
+        raise UserError(f"{folder / 'manifest.json'}: lacks some of what it should say of the deep net's data "
+                        f"({', '.join(sorted(wanted))}); delete {folder} and run `make data` again")
+    return described
+
+
 def _check_data(folder, expected):
     """The shards of both splits; Caffe would abort on a missing file or data set, so we look first."""
     import h5py
@@ -164,6 +198,10 @@ def _check_data(folder, expected):
         found[split] = shards = sorted(folder.glob(f"{split}_*.h5"))
         if not shards:
             raise UserError(f"{folder}: no {split}_*.h5 there; run `make data` again")
+        # HDF5Data reads the names of its files from a list, up to the next white space
+        if any(character.isspace() for path in shards for character in str(path.resolve())):
+            raise UserError(f"{folder.resolve()}: Caffe reads no path with a space in it; rename the folder")
+        count = 0
         for path in shards:
             try:
                 with h5py.File(path) as shard:
@@ -176,19 +214,26 @@ def _check_data(folder, expected):
                                 f"where (n, 3, {height}, {width}) and (n, 1, {height}, {width}) are wanted; {remedy}")
             if images[0] * 4 * 3 * height * width >= LARGEST_FILE:
                 raise UserError(f"{path}: more than 2 GB of images, which Caffe cannot read from one file; {remedy}")
+            count += images[0]
+        if count != expected[split]:
+            raise UserError(f"{folder}: {count} images in its {split}_*.h5, where the manifest says {expected[split]}; "
+                            f"{remedy}")
     return found
 
 
-def _solver_text(solver, folder):
-    """The run's own solver file, which `caffe train -solver` can run without us."""
+def _solver_text(solver, folder, vgg):
+    """The run's own solver file, which Caffe can run without us."""
     from caffe.proto import caffe_pb2
     from google.protobuf import text_format
 
     message = caffe_pb2.SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
                                            "snapshot_prefix": str(folder.resolve() / "snapshots" / "snapshot")})
-    return (f"# deep/solver.prototxt (the reasons stand there) with the overrides of this run.\n"
-            f"# caffe train -solver {folder / 'solver.prototxt'} repeats it; a run that started from VGG_CNN_M's\n"
-            f"# weights also needs -weights VGG_CNN_M.caffemodel.\n" + text_format.MessageToString(message))
+    environment = [f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ]
+    weights = [f"-weights {folder / 'start.caffemodel'}"] if vgg else []
+    command = " ".join([*environment, "build/caffe/build/tools/caffe train -solver", str(folder / "solver.prototxt"),
+                        *weights])
+    return ("# deep/solver.prototxt, where the reasons stand, with this run's overrides. To repeat it without us:\n"
+            f"#   {command}\n" + text_format.MessageToString(message))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 It runs in the process that `deep.backend.run_guarded` makes, since a CHECK of Caffe's that fails ends it.
 """
+import math
 import sys
 import tempfile
 import time
@@ -16,10 +17,13 @@ from data.files import atomic, need_space, read_json, sync, write_json
 from data.interrupts import Interrupts
 from data.progress import progress
 from deep.alarms import Alarms
-from deep.backend import TRAIN_VAL, load_caffe, parent_is_gone, parse_prototxt
+from deep.backend import load_caffe
+from deep.prototxt import TRAIN_VAL, parse_prototxt
 from deep.weights import check_shapes, check_weights, net_shapes, read_caffemodel, read_history
 
+WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
 MARKER = "snapshot.json"  # names the snapshot that is whole
+TWO_HISTORIES = ("Adam", "AdaDelta")  # solvers that keep two numbers a weight; the others keep one
 DIVERGED = 'lower base_lr (section 4.2: "using a larger learning rate causes the learning to diverge"), give --restart'
 RESTART = "give --restart to train from the beginning"
 
@@ -39,9 +43,10 @@ def train(folder, vgg=None, rescale_conv1=False):
         The loss is no longer a number, a snapshot is damaged or cannot be written, or VGG's weights do not fit.
     """
     run = Run(Path(folder))
-    if not run.done and vgg:
+    if vgg and not run.solver.iter:
         from deep.surgery import transplant
         print("\n".join(["start of the layers:", *transplant(run.solver.net, vgg, rescale_conv1)]), flush=True)
+        run.save(START)  # for those who repeat the run with `caffe train`
     with Interrupts() as interrupts:
         run.train(interrupts)
     run.finish()
@@ -63,46 +68,55 @@ class Run:
         self.gradients = {}
         # Caffe overwrites gradients with the step it takes, so they are looked at in between
         self.solver.add_callback(lambda: None, self._note_gradients)
-        self.done, alarms = self._resume()
-        self.alarms = Alarms(self.settings.max_iter, alarms)
+        # row: of the snapshot's iteration, where it was taken before that was validated and logged
+        saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "alarms": None, "row": None}
+        self.alarms = Alarms(self.settings.max_iter, saved["alarms"])
+        self.pending = saved["row"]
 
     def train(self, interrupts):
         """Make the iterations that are left."""
         settings, solver = self.settings, self.solver
-        log = runs.Log(self.folder / "log.csv", columns(solver.net), self.done)
-        with progress(total=settings.max_iter, description="deep net", unit="step", initial=self.done) as bar:
-            while solver.iter < settings.max_iter:
-                row = self._step()
-                if solver.iter % settings.test_interval == 0 or solver.iter == settings.max_iter:
-                    row.update(self._validate())
-                    bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_rmse=f"{row['val_rmse']:.3f}")
-                log.write(**row)
-                bar.update()
+        logged = solver.iter - (self.pending is not None)
+        log = runs.Log(self.folder / "log.csv", columns(solver.net), logged)
+        with progress(total=settings.max_iter, description="deep net", unit="step", initial=logged) as bar:
+            while self.pending or solver.iter < settings.max_iter:
+                resumed, row = self.pending is not None, self.pending or self._step()
+                self.pending = row
+                due = solver.iter % settings.snapshot == 0 and solver.iter < settings.max_iter
+                if due and not resumed:
+                    self._snapshot()
                 try:
                     interrupts.check()
-                    if parent_is_gone():
-                        raise KeyboardInterrupt
+                    if solver.iter % settings.test_interval == 0 or solver.iter == settings.max_iter:
+                        row = {**row, **self._validate(interrupts)}
+                        bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_rmse=f"{row['val_rmse']:.3f}")
                 except KeyboardInterrupt:
                     bar.close()
-                    self._snapshot()
+                    if not (due or resumed):
+                        self._snapshot()
                     raise
-                if solver.iter % settings.snapshot == 0 and solver.iter < settings.max_iter:
-                    self._snapshot()
+                log.write(**row)
+                self.pending = None
+                if due or resumed:
+                    self._mark()
+                bar.update()
+
+    def save(self, name):
+        """Write the weights into the run folder."""
+        need_space(self.folder, _size(self.solver.net))  # Caffe aborts on a full disk
+        with atomic(self.folder / name) as scratch:
+            self.solver.net.save(str(scratch))
 
     def finish(self):
         """Write the final weights, and remove what only an unfinished run needs."""
-        need_space(self.folder, _size(self.solver.net))
-        with atomic(self.folder / "weights.caffemodel") as scratch:
-            self.solver.net.save(str(scratch))
-        (self.folder / MARKER).unlink(missing_ok=True)
-        for path in (self.folder / "snapshots").iterdir():  # the folder stays: `caffe train` does not make it
-            path.unlink()
-        print(f"{self.folder / 'weights.caffemodel'}: the deep net after {self.settings.max_iter} iterations")
+        self.save(WEIGHTS)
+        remove_snapshots(self.folder)
+        print(f"{self.folder / WEIGHTS}: the deep net after {self.settings.max_iter} iterations")
 
     def _step(self):
         """One iteration; returns its row of the log."""
         started = time.monotonic()
-        rate = _learning_rate(self.settings, self.solver.iter)
+        rate = learning_rate(self.settings, self.solver.iter)
         self.solver.step(1)
         weights = _norms(self.solver.net, "data")
         row = {"iteration": self.solver.iter, "lr": rate, **_losses(self.solver.net)}
@@ -116,12 +130,13 @@ class Run:
     def _note_gradients(self):
         self.gradients = _norms(self.solver.net, "diff")
 
-    def _validate(self):
+    def _validate(self, interrupts):
         """Mean loss and CC over the held-out images, always the same ones: a new net starts at the first."""
         net = self.caffe.Net(str(self.folder / "train_val.prototxt"), self.caffe.TEST)
         net.share_with(self.solver.net)
         losses, correlations = [], []
         for _ in range(self.settings.test_iter[0]):
+            interrupts.check()
             net.forward()
             losses.append(float(net.blobs["loss"].data))
             with np.errstate(invalid="ignore", divide="ignore"):  # a constant map correlates with nothing
@@ -148,44 +163,63 @@ class Run:
             return self.caffe.get_solver(file.name)
 
     def _resume(self):
-        """Go back to the newest whole snapshot, and to the same place in the data.
-
-        Returns
-        -------
-        (int, dict or None): the iteration, and the state of the alarms
-        """
-        marker = self.folder / MARKER
-        if not marker.is_file():
-            return 0, None
-        saved = read_json(marker)
-        state = self.folder / "snapshots" / f"snapshot_iter_{saved.get('iteration')}.solverstate"
-        model = state.with_suffix(".caffemodel")
+        """Go back to the newest whole snapshot, and to the same place in the data; returns what its marker says."""
+        saved = {"alarms": None, "row": None, **read_json(self.folder / MARKER)}
+        state, model = self._snapshot_files(saved.get("iteration"))
         if not (state.is_file() and model.is_file()):
-            raise UserError(f"{state}: gone, though {marker} promises it; {RESTART}")
+            raise UserError(f"{state}: gone, though {self.folder / MARKER} promises it; {RESTART}")
         shapes = net_shapes(TRAIN_VAL)
         try:
             check_weights(read_caffemodel(model), shapes, model)
             history, wanted = read_history(state), [shape for layer in shapes.values() for shape in layer]
-            # SGD keeps one history, Adam and AdaDelta keep two, one after the other
-            check_shapes(history, wanted * max(1, len(history) // len(wanted)), state)
+            check_shapes(history, wanted * (2 if self.settings.type in TWO_HISTORIES else 1), state)
         except UserError as error:
             raise UserError(f"{error}; it is a snapshot of this run: {RESTART}") from error
-        self.solver.restore(str(state))
-        for _ in range(saved["iteration"] * self.settings.iter_size):  # HDF5Data starts at the first image again
+        self._restore(state, model)
+        if self.solver.iter != saved["iteration"]:
+            raise UserError(f"{state}: is of iteration {self.solver.iter}, not of {saved['iteration']}; {RESTART}")
+        # HDF5Data starts at the first image again, and comes round to it after as many batches as there are images
+        for _ in range(saved["iteration"] % _training_images(self.folder)):
             self.solver.net.forward(end="data")
-        return saved["iteration"], saved.get("alarms")
+        return saved
+
+    def _restore(self, state, model):
+        """Have Caffe load a snapshot, with the weights beside it: the state names them by the path they once had."""
+        parsed = self.caffe.proto.caffe_pb2.SolverState()
+        parsed.ParseFromString(state.read_bytes())
+        parsed.learned_net = str(model.resolve())
+        with tempfile.TemporaryDirectory() as folder:
+            need_space(folder, state.stat().st_size)
+            Path(folder, state.name).write_bytes(parsed.SerializeToString())
+            self.solver.restore(str(Path(folder, state.name)))
 
     def _snapshot(self):
         """Write weights and momentum; the marker names them once they are whole, the last ones go after that."""
-        need_space(self.folder, 2 * _size(self.solver.net))  # Caffe aborts on a full disk
+        need_space(self.folder, (3 if self.settings.type in TWO_HISTORIES else 2) * _size(self.solver.net))
         self.solver.snapshot()
-        newest = f"snapshot_iter_{self.solver.iter}"
-        for suffix in (".caffemodel", ".solverstate"):
-            sync(self.folder / "snapshots" / f"{newest}{suffix}")
-        write_json(self.folder / MARKER, {"iteration": self.solver.iter, "alarms": self.alarms.state})
+        newest = self._snapshot_files(self.solver.iter)
+        for path in newest:
+            sync(path)
+        self._mark()
         for path in (self.folder / "snapshots").iterdir():
-            if path.stem != newest:
+            if path not in newest:
                 path.unlink()
+
+    def _mark(self):
+        write_json(self.folder / MARKER,
+                   {"iteration": self.solver.iter, "alarms": self.alarms.state, "row": self.pending})
+
+    def _snapshot_files(self, iteration):
+        """Where Caffe puts what belongs to an iteration: momentum, weights."""
+        state = self.folder / "snapshots" / f"snapshot_iter_{iteration}.solverstate"
+        return state, state.with_suffix(".caffemodel")
+
+
+def remove_snapshots(folder):
+    """Remove what only an unfinished run needs. The folder for snapshots stays: `caffe train` does not make it."""
+    (folder / MARKER).unlink(missing_ok=True)
+    for path in (folder / "snapshots").glob("*"):
+        path.unlink()
 
 
 def columns(net):
@@ -211,8 +245,38 @@ def _losses(net):
     return {"loss": loss, "rmse": (2 * loss / pixels) ** 0.5}
 
 
-def _learning_rate(settings, iteration):
-    """What Caffe's "step" and "fixed" policies use at this iteration, for the log."""
-    if settings.lr_policy == "step":
-        return settings.base_lr * settings.gamma ** (iteration // settings.stepsize)
-    return settings.base_lr if settings.lr_policy == "fixed" else None
+def _training_images(folder):
+    """How many images there are in the files of a run's train.txt."""
+    import h5py
+
+    count = 0
+    for path in (folder / "train.txt").read_text(encoding="utf-8").splitlines():
+        with h5py.File(path) as shard:
+            count += len(shard["data"])
+    return count
+
+
+def learning_rate(settings, iteration):
+    """The rate that Caffe's solver uses in an iteration, counted from 0; the formulas stand in caffe.proto.
+
+    Parameters
+    ----------
+    settings : SolverParameter
+    iteration : int
+
+    Returns
+    -------
+    float; None for a policy that is not known
+    """
+    base, gamma, policy = settings.base_lr, settings.gamma, settings.lr_policy
+    if policy == "multistep":
+        return base * gamma ** sum(value <= iteration for value in settings.stepvalue)
+    formulas = {
+        "fixed": lambda: base,
+        "step": lambda: base * gamma ** (iteration // settings.stepsize),
+        "exp": lambda: base * gamma ** iteration,
+        "inv": lambda: base * (1 + gamma * iteration) ** -settings.power,
+        "poly": lambda: base * (1 - iteration / settings.max_iter) ** settings.power,
+        "sigmoid": lambda: base * (1 + math.tanh(gamma * (iteration - settings.stepsize) / 2)) / 2,  # never overflows
+    }
+    return formulas[policy]() if policy in formulas else None

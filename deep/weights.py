@@ -2,14 +2,14 @@
 
 Caffe itself is not needed for it. Of Caffe's messages (caffe.proto), only those fields are declared below that
 lead to weights and tell their shapes; others are skipped. Values are declared as bytes and not as numbers, which the
-wire format writes alike, so that a file is as quickly read as an array.
+wire format writes alike where they are packed, as Caffe has them, so that a file is as quickly read as an array.
 """
 import functools
-from pathlib import Path
 
 import numpy as np
 
 from data.errors import UserError, describe
+from deep.prototxt import parse_prototxt
 
 # message: {field: (number, type, repeated)}
 _FIELDS = {
@@ -47,6 +47,8 @@ def read_caffemodel(path):
     """
     net = _parse(path, "NetParameter", "a caffemodel")
     layers = [layer for layer in (*net.layer, *net.layers) if layer.blobs]
+    if not all(isinstance(layer.name, str) for layer in layers):  # protobuf hands on as bytes what is not UTF-8
+        raise UserError(f"{path}: the name of a layer is not text, the file is damaged; {REMEDY}")
     if not layers:
         raise UserError(f"{path}: no layer with weights in it, so not a caffemodel; {REMEDY}")
     return {layer.name: [_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
@@ -66,7 +68,7 @@ def check_weights(weights, expected, path):
     ----------
     weights : dict as of `read_caffemodel`
     expected : dict of str: list of tuple
-        Shapes by layer. Layers of `weights` beyond these are ignored, as Caffe does.
+        Shapes by layer. Layers of `weights` beyond these are ignored.
     path : path
         Named in the message.
 
@@ -110,18 +112,11 @@ def net_shapes(prototxt, channels=3):
     UserError
         The file is missing or has a mistake.
     """
-    from google.protobuf import text_format
-
-    net = _messages()["NetParameter"]()
-    try:
-        text_format.Parse(Path(prototxt).read_text(encoding="utf-8"), net, allow_unknown_field=True)
-    except OSError as error:
-        raise UserError(describe(error)) from error
-    except text_format.ParseError as error:
-        raise UserError(f"{prototxt}: line {error}; correct it there") from error
     shapes = {}
-    for layer in net.layer:
+    for layer in parse_prototxt(prototxt, _messages()["NetParameter"](), allow_unknown_field=True).layer:
         if layer.type in ("Convolution", "Deconvolution"):
+            if not layer.convolution_param.kernel_size:
+                raise UserError(f"{prototxt}: layer {layer.name!r} has no kernel_size; give it one, of a square")
             outputs, kernel = layer.convolution_param.num_output, layer.convolution_param.kernel_size[0]
             axes = (outputs, channels) if layer.type == "Convolution" else (channels, outputs)
             shapes[layer.name] = [(*axes, kernel, kernel)]
@@ -174,7 +169,10 @@ def _array(blob, path, what):
     legacy = any(blob.HasField(axis) for axis in ("num", "channels", "height", "width"))
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
     data, dtype = (blob.double_data, "<f8") if blob.double_data else (blob.data, "<f4")
-    size = int(np.prod(shape, dtype=object))
-    if min(shape, default=1) < 0 or len(data) != size * np.dtype(dtype).itemsize:
-        raise UserError(f"{path}: {what} says {shape} but holds {len(data)} bytes; the file is damaged, {REMEDY}")
-    return np.frombuffer(data, dtype).astype(np.float32, copy=False).reshape(shape)
+    try:
+        if min(shape, default=1) < 0:
+            raise ValueError
+        return np.frombuffer(data, dtype).astype(np.float32, copy=False).reshape(shape)
+    except ValueError as error:  # that many values do not make this shape
+        raise UserError(f"{path}: {what} says {shape} but holds {len(data)} bytes; the file is damaged, {REMEDY}") \
+            from error

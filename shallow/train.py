@@ -84,7 +84,12 @@ def train(data, folder, settings, restart=False, resume=False, checkpoint_second
     """
     # a later `make data` with other images must not go unnoticed
     settings = {**settings, "data": read_json(data / "manifest.json")}
-    runs.start(folder, "shallow", settings, {}, restart=restart, resume=resume)
+    with runs.alone(folder):
+        runs.start(folder, "shallow", settings, {}, restart=restart, resume=resume)
+        _train(data, folder, settings, checkpoint_seconds)
+
+
+def _train(data, folder, settings, checkpoint_seconds):
     if (folder / "weights.npz").is_file():
         (folder / "checkpoint.npz").unlink(missing_ok=True)  # of a run that was killed right at its end
         print(f"{folder}: already trained; --restart trains it again")

@@ -40,7 +40,8 @@ def prepared(tmp_path_factory):
 @pytest.fixture(scope="session")
 def deep_weights(tmp_path_factory):
     """A caffemodel of the deep net with random weights, as the fillers draw them."""
-    from deep.backend import DEPLOY, load_caffe
+    from deep.backend import load_caffe
+    from deep.prototxt import DEPLOY
 
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), caffe.TEST)

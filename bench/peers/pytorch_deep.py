@@ -1,15 +1,13 @@
 """The deep net in PyTorch, timed on request: run by bench.deep in an environment of its own.
 
-Argument: an .npz with the weights, a batch, and the solver's settings. Reads lines `LAYOUT:WORK BATCH REPEATS` and
-answers each with the seconds of every repeat: `train` (one update), `predict`, or `check` (the mean answer and the loss
-before each of two updates from the given weights, which must be ours). Both of PyTorch's memory layouts are tried.
+Argument: an .npz with the weights, a batch, and the solver's settings. Requests and answers are those of serve.py.
 """
 import sys
-import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from serve import serve
 
 
 class Net(torch.nn.Module):
@@ -70,25 +68,6 @@ class Work:
         return self.net(self.images[:batch])
 
 
-def main():
-    """Serve timings until the input ends."""
-    arrays = dict(np.load(sys.argv[1]))
-    layouts = {"rows": torch.contiguous_format, "channels": torch.channels_last}
-    works = {name: Work(arrays, layout) for name, layout in layouts.items()}
-    for line in sys.stdin:
-        what, batch, repeats = line.split()
-        layout, what = what.split(":")
-        work, batch = works[layout], int(batch)
-        if what == "check":
-            print(float(work.predict(batch).mean()), *(work.train(batch) for _ in range(2)), flush=True)
-            continue
-        seconds = []
-        for _ in range(int(repeats)):
-            start = time.perf_counter()
-            getattr(work, what)(batch)
-            seconds.append(time.perf_counter() - start)
-        print(*seconds, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    arrays = dict(np.load(sys.argv[1]))
+    serve(lambda layout: Work(arrays, layout))

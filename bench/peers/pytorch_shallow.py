@@ -1,16 +1,14 @@
 """The shallow net in PyTorch, timed on request: run by bench.shallow in an environment of its own.
 
-Arguments: an .npz with the weights and a batch, the settings as JSON. Reads lines `WORK BATCH REPEATS` and answers each
-with the seconds of every repeat: `train` (one update), `predict`, or `check` (the mean answer and the loss after two
-updates from the given weights, which must be ours). Both of PyTorch's memory layouts are tried, `layout:WORK`.
+Arguments: an .npz with the weights and a batch, the settings as JSON. Requests and answers are those of serve.py.
 """
 import json
 import sys
-import time
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from serve import serve
 
 
 class Net(torch.nn.Module):
@@ -74,25 +72,6 @@ def _filled(layer, weights, bias):
     return layer
 
 
-def main():
-    """Serve timings until the input ends."""
-    arrays, settings = dict(np.load(sys.argv[1])), json.loads(sys.argv[2])
-    layouts = {"rows": torch.contiguous_format, "channels": torch.channels_last}
-    works = {name: Work(arrays, settings, layout) for name, layout in layouts.items()}
-    for line in sys.stdin:
-        what, batch, repeats = line.split()
-        layout, what = what.split(":")
-        work, batch = works[layout], int(batch)
-        if what == "check":
-            print(float(work.predict(batch).mean()), *(work.train(batch) for _ in range(2)), flush=True)
-            continue
-        seconds = []
-        for _ in range(int(repeats)):
-            start = time.perf_counter()
-            getattr(work, what)(batch)
-            seconds.append(time.perf_counter() - start)
-        print(*seconds, flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    arrays, settings = dict(np.load(sys.argv[1])), json.loads(sys.argv[2])
+    serve(lambda layout: Work(arrays, settings, layout))

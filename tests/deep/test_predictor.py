@@ -18,7 +18,8 @@ from tests.conftest import REPOSITORY, one_line
 @pytest.fixture(scope="module")
 def see_through(tmp_path_factory):
     """Weights with which the net answers how blue a place is: every layer hands its first channel on."""
-    from deep.backend import DEPLOY, load_caffe
+    from deep.backend import load_caffe
+    from deep.prototxt import DEPLOY
 
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), caffe.TEST)

@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from deep import preprocess
-from deep.backend import DEPLOY, HERE, load_caffe
+from deep.backend import load_caffe
+from deep.prototxt import DEPLOY, HERE
 from tests.deep import restated
 
 caffe = load_caffe()

@@ -1,9 +1,16 @@
 """Caffe's solver on our files against NumPy, and its ability to learn."""
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from deep.backend import HERE, load_caffe, parse_prototxt
+from deep.backend import load_caffe
+from deep.prototxt import SOLVER, parse_prototxt
 from deep.solver import solver_on
+from deep.trainer import learning_rate
+from tests.conftest import REPOSITORY
 from tests.deep import restated
 
 caffe = load_caffe()
@@ -105,7 +112,57 @@ def test_overfits_four_images(tmp_path):
 def test_the_solver_on_arrays_is_the_papers(batch, tmp_path):
     solver_on(tmp_path, *batch)
     ours = parse_prototxt(tmp_path / "solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
-    paper = parse_prototxt(HERE / "solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
+    paper = parse_prototxt(SOLVER, caffe.proto.caffe_pb2.SolverParameter())
     for name in ("type", "momentum", "weight_decay", "lr_policy", "gamma", "stepsize", "max_iter"):
         assert getattr(ours, name) == getattr(paper, name)
     assert ours.base_lr * HEIGHT * WIDTH == pytest.approx(paper.base_lr * 320 * 240)
+
+
+@pytest.mark.parametrize("policy", [
+    'lr_policy: "fixed"', 'lr_policy: "step" gamma: 0.5 stepsize: 2', 'lr_policy: "exp" gamma: 0.7',
+    'lr_policy: "inv" gamma: 0.3 power: 0.75', 'lr_policy: "multistep" gamma: 0.5 stepvalue: 1 stepvalue: 4',
+    'lr_policy: "poly" power: 2', 'lr_policy: "sigmoid" gamma: 0.8 stepsize: 3'])
+def test_the_logged_learning_rate_is_caffes(tmp_path, policy):
+    """Read off a net of one weight: what the solver moves it by, over its gradient."""
+    (tmp_path / "net.prototxt").write_text('''
+        layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
+          shape { dim: [1, 1] } shape { dim: [1, 1] } data_filler { value: 1 } data_filler { value: 5 } } }
+        layer { name: "ip" type: "InnerProduct" bottom: "data" top: "ip" inner_product_param { num_output: 1 bias_term: false } }
+        layer { name: "loss" type: "EuclideanLoss" bottom: "ip" bottom: "label" top: "loss" }''')
+    (tmp_path / "solver.prototxt").write_text(
+        f'net: "{tmp_path / "net.prototxt"}" base_lr: 0.125 momentum: 0 max_iter: 6 snapshot_after_train: false {policy}')
+    settings = parse_prototxt(tmp_path / "solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
+    solver, gradients = caffe.get_solver(str(tmp_path / "solver.prototxt")), []
+    weight = solver.net.params["ip"][0]
+    solver.add_callback(lambda: None, lambda: gradients.append(float(weight.diff)))
+    for iteration in range(6):
+        before = float(weight.data)
+        solver.step(1)
+        assert (before - float(weight.data)) / gradients[-1] == pytest.approx(learning_rate(settings, iteration), rel=1e-4)
+
+
+ONE_STEP = """
+import sys
+import numpy as np
+from deep.solver import solver_on
+rng = np.random.default_rng(0)
+solver = solver_on(sys.argv[1], rng.uniform(-1, 1, (2, 3, 48, 64)), rng.uniform(-1, 1, (2, 1, 48, 64)), random_seed=1)
+solver.net.forward()
+solver.net.backward()
+np.savez(sys.argv[2], answer=solver.net.blobs["deconv"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
+"""
+
+
+@pytest.mark.slow
+def test_caffes_loops_give_the_same_on_any_number_of_threads(tmp_path):
+    """Patch 0002: forward and backward, bit for bit, with the matrix products on one thread."""
+    results = []
+    for threads in (1, 3):
+        (tmp_path / str(threads)).mkdir()
+        out = tmp_path / f"{threads}.npz"
+        subprocess.run([sys.executable, "-c", ONE_STEP, tmp_path / str(threads), out], cwd=REPOSITORY, check=True,
+                       env={**os.environ, "CAFFE_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"})
+        results.append(np.load(out))
+    for name in results[0].files:
+        assert np.ptp(results[0][name]) > 0
+        np.testing.assert_array_equal(results[0][name], results[1][name], err_msg=name)

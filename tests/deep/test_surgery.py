@@ -1,53 +1,20 @@
 """VGG_CNN_M's weights into conv1..conv3, from files of its architecture that the tests make in Caffe's own formats."""
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from data.errors import UserError
 from deep import surgery
-from deep.backend import TRAIN_VAL, load_caffe, parse_prototxt
+from deep.backend import load_caffe
 from deep.preprocess import IMAGE_SCALE
-from deep.weights import net_shapes, read_caffemodel
+from deep.prototxt import TRAIN_VAL
+from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import command, one_line
+from tests.fixtures.vgg import vgg_cnn_m
 
 caffe = load_caffe()
 pb2 = caffe.proto.caffe_pb2
-# Chatfield et al., BMVC 2014, Table 1, CNN-M: outputs, kernel, stride, padding, pooling
-CONVOLUTIONS = [(96, 7, 2, 0, True), (256, 5, 2, 1, True), (512, 3, 1, 1, False), (512, 3, 1, 1, False), (512, 3, 1, 1, True)]
-
-
-def vgg_cnn_m(fully_connected=(4096, 4096, 1000)):
-    """The prototxt of VGG_CNN_M; fewer units in its last layers make smaller files."""
-    layers = ['layer { name: "data" type: "Input" top: "data" input_param { shape { dim: [1, 3, 224, 224] } } }']
-    filler, bottom = 'weight_filler { type: "gaussian" std: 0.05 } bias_filler { type: "uniform" min: -1 max: 1 }', "data"
-    for index, (outputs, kernel, stride, pad, pooled) in enumerate(CONVOLUTIONS, 1):
-        name = f"conv{index}"
-        layers.append(f'layer {{ name: "{name}" type: "Convolution" bottom: "{bottom}" top: "{name}" convolution_param {{ '
-                      f"num_output: {outputs} kernel_size: {kernel} stride: {stride} pad: {pad} {filler} }} }}")
-        layers.append(f'layer {{ name: "relu{index}" type: "ReLU" bottom: "{name}" top: "{name}" }}')
-        bottom = name
-        if index < 3:
-            layers.append(f'layer {{ name: "norm{index}" type: "LRN" bottom: "{name}" top: "norm{index}" '
-                          "lrn_param { local_size: 5 alpha: 0.0005 beta: 0.75 k: 2 } }")
-            bottom = f"norm{index}"
-        if pooled:
-            layers.append(f'layer {{ name: "pool{index}" type: "Pooling" bottom: "{bottom}" top: "pool{index}" '
-                          "pooling_param { pool: MAX kernel_size: 3 stride: 2 } }")
-            bottom = f"pool{index}"
-    for index, outputs in enumerate(fully_connected, 6):
-        layers.append(f'layer {{ name: "fc{index}" type: "InnerProduct" bottom: "{bottom}" top: "fc{index}" '
-                      f"inner_product_param {{ num_output: {outputs} {filler} }} }}")
-        bottom = f"fc{index}"
-    return "\n".join(layers)
-
-
-@pytest.fixture(scope="module")
-def vgg(tmp_path_factory):
-    """A small file: VGG_CNN_M but for its fully connected layers, which nobody reads."""
-    folder = tmp_path_factory.mktemp("vgg")
-    (folder / "vgg.prototxt").write_text(vgg_cnn_m((64, 64, 10)))
-    net = caffe.Net(str(folder / "vgg.prototxt"), caffe.TEST)
-    net.save(str(folder / "VGG_CNN_M.caffemodel"))
-    return folder / "VGG_CNN_M.caffemodel"
 
 
 @pytest.fixture
@@ -71,8 +38,8 @@ def test_three_layers_are_copied_and_the_others_keep_their_start(vgg, net):
     assert "conv4" in source and source["conv4"][0].shape == (512, 512, 3, 3)  # of another shape than ours: not touched
     assert len(report) == 10
     assert "96 x 3 x 7 x 7" in report[0] and report[0].endswith(f"copied from {vgg}")
-    assert "512 x 512 x 5 x 5" in report[3] and report[3].endswith("starts at random: gaussian, std 0.0125")
-    assert report[9].endswith("starts at random: gaussian, mean 0.015625, std 1e-06")
+    assert "512 x 512 x 5 x 5" in report[3] and report[3].endswith("starts with its filler: gaussian, std 0.0125")
+    assert report[9].endswith("starts with its filler: gaussian, mean 0.015625, std 1e-06")
 
 
 def test_rescaling_conv1_makes_up_for_the_scaled_input(vgg, net):
@@ -157,22 +124,47 @@ def test_other_files_are_refused_and_nothing_is_copied(vgg, net, deep_weights, t
     np.testing.assert_array_equal(net.params["conv1"][0].data, before)
 
 
-def test_every_cut_of_a_file_is_noticed(net, tmp_path):
+def test_every_cut_of_a_file_is_noticed(tmp_path):
     """Wherever a download stops: never a crash, never half of it taken for the whole."""
-    file = pb2.NetParameter(name="small")
-    for name in ("conv1", "conv2"):
+    file, shapes = pb2.NetParameter(name="small"), {name: [(2, 2), (2,)] for name in ("conv1", "conv2")}
+    for name in shapes:
         layer = file.layer.add(name=name, type="Convolution")
         layer.blobs.add(data=[1, 2, 3, 4]).shape.dim.extend([2, 2])
         layer.blobs.add(data=[5, 6]).shape.dim.append(2)
     whole, path = file.SerializeToString(), tmp_path / "cut.caffemodel"
     for end in range(len(whole)):
         path.write_bytes(whole[:end])
-        try:
-            layers = read_caffemodel(path)
-        except UserError as error:
-            assert "cut.caffemodel: " in str(error)
-        else:
-            assert list(layers) == ["conv1"] and [blob.shape for blob in layers["conv1"]] in ([(2, 2), (2,)], [(2, 2)])
+        with pytest.raises(UserError, match=r"cut\.caffemodel: "):
+            check_weights(read_caffemodel(path), shapes, path)
+    path.write_bytes(whole)
+    check_weights(read_caffemodel(path), shapes, path)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_a_flipped_bit_is_an_error_or_a_value(tmp_path_factory, data):
+    """Never a traceback: the file reads as numbers, or one line names it."""
+    file = pb2.NetParameter(name="small")
+    layer = file.layer.add(name="conv1", type="Convolution")
+    layer.blobs.add(data=[1, 2, 3, 4]).shape.dim.extend([2, 2])
+    whole = bytearray(file.SerializeToString())
+    for _ in range(data.draw(st.integers(1, 3))):
+        whole[data.draw(st.integers(0, len(whole) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    path = tmp_path_factory.getbasetemp() / "flipped.caffemodel"
+    path.write_bytes(whole)
+    try:
+        check_weights(read_caffemodel(path), {"conv1": [(2, 2)]}, path)
+    except UserError as error:
+        assert "flipped.caffemodel: " in str(error) and "\n" not in str(error)
+
+
+def test_shapes_that_no_array_can_have(tmp_path):
+    for dims in ([0, 2**62, 2**62], [1] * 40, [-1, 4], [2**40, 2**40]):
+        file = pb2.NetParameter()
+        file.layer.add(name="conv1").blobs.add(data=[1.0]).shape.dim.extend(dims)
+        (tmp_path / "odd.caffemodel").write_bytes(file.SerializeToString())
+        with pytest.raises(UserError, match="odd.caffemodel: layer 'conv1' says .* the file is damaged"):
+            read_caffemodel(tmp_path / "odd.caffemodel")
 
 
 def test_training_starts_from_vgg(vgg, prepared, tmp_path):
@@ -183,9 +175,3 @@ def test_training_starts_from_vgg(vgg, prepared, tmp_path):
     assert f"copied from {vgg}" in process.stdout and "conv4 " in process.stdout
     trained = read_caffemodel(tmp_path / "run/weights.caffemodel")
     np.testing.assert_array_equal(trained["conv2"][0], read_caffemodel(vgg)["conv2"][0])
-
-
-def test_the_report_says_how_every_layer_starts():
-    fillers = surgery._fillers()
-    net = parse_prototxt(TRAIN_VAL, pb2.NetParameter())
-    assert all("gaussian" in fillers[layer.name] for layer in net.layer if layer.type in ("Convolution", "Deconvolution"))

@@ -68,7 +68,8 @@ def test_shallow_filters_lie_over_the_image_as_they_are_drawn():
 
 def test_deep_filters_lie_over_the_image_as_they_are_drawn(deep_weights):
     from deep import describe, preprocess
-    from deep.backend import DEPLOY, load_caffe
+    from deep.backend import load_caffe
+    from deep.prototxt import DEPLOY
 
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), str(deep_weights), caffe.TEST)
