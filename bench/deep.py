@@ -90,7 +90,8 @@ def against_peers(solver, data, label, python, folder, rounds):
             solver.step(1)
             losses.append(float(solver.net.blobs["loss"].data))
         if abs(losses[1] - losses[0]) < 10 * TOLERANCE * losses[0]:
-            raise UserError(f"an update hardly changes the loss, {losses}: nothing would be compared; raise base_lr here")
+            raise UserError(f"an update hardly changes the loss, {losses}: nothing would be compared; "
+                            "raise base_lr here")
         for layout in ("rows", "channels"):
             theirs = peer.ask(f"{layout}:check", 2, 1)
             for name, answer in answers.items():
