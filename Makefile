@@ -11,14 +11,14 @@ DATASET ?= synthetic
 DATA_ROOT ?=
 # demo: minutes; paper: the paper's epochs, iterations and image size, hours to days.
 # paper is the default on the paper's own training sets only.
-SCALE ?= $(if $(filter $(DATASET),salicon isun),paper,demo)
+SCALE ?= $(if $(filter salicon isun,$(firstword $(subst +, ,$(DATASET)))),paper,demo)
 SOLVER ?= deep/solver.prototxt
 VGG ?=
 PREPARE ?=
 
 ENV := build/env
 PY := $(ENV)/bin/python
-NAME := $(DATASET)-$(SCALE)
+NAME := $(subst +,-,$(subst =,-,$(DATASET)))-$(SCALE)
 ROOT := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 
 READY_ENV := $(ENV)/.ready
@@ -40,7 +40,7 @@ export CAFFE_SRC PYTHON
 # Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
 .PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-.PHONY: FORCE help doctor env caffe cluster data train-shallow train-deep predict reproduce-tables figures test \
+.PHONY: FORCE help doctor env caffe cluster data data-help check-data train-shallow train-deep predict reproduce-tables figures test \
   test-caffe bench lint clean clean-runs
 
 help:
@@ -54,7 +54,9 @@ help:
 	@echo '  make doctor             what is missing on this machine, and the command that brings it'
 	@echo '  make env                build/env: Python 3.11 and the pins of requirements.txt   [PYTHON=path]'
 	@echo '  make caffe              BVLC Caffe with pycaffe, built into build/caffe           [CAFFE_SRC=checkout]'
-	@echo '  make data               what both nets train on           [PREPARE="--mirror --means authors"]'
+	@echo '  make data-help          the data sets: where they come from, licence, MD5, how to lay them out'
+	@echo '  make check-data         what is there of DATASET, what is missing or damaged, and a picture: build/check/*.png'
+	@echo '  make data               what both nets train on           [PREPARE="--mirror --means authors --skip-bad"]'
 	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
 	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
 	@echo '  make predict            NET=shallow|deep IMAGES=picture-or-folder OUT=folder [WEIGHTS=file] [OPTIONS=name=value]'
@@ -62,7 +64,8 @@ help:
 	@echo '  make cluster            Dask into build/env: evaluation.score --dask scores on many machines'
 	@echo '  make clean-runs | clean remove what was trained and computed | all of build/'
 	@echo
-	@echo '  DATASET=synthetic (default, made here) | osie (DATA_ROOT=path of it)'
+	@echo '  DATASET=synthetic (default, made here) | salicon isun mit1003 mit300 osie folder (DATA_ROOT=path of it);'
+	@echo '          options follow its name: DATASET=osie+gaze=eyes'
 	@echo '  CONVENTION=mit (default) | salicon: whose way of measuring'
 	@echo '  SCALE=demo (minutes) | paper (hours to days; default for the paper'\''s training sets)'
 
@@ -83,6 +86,12 @@ $(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) $(if $(CAFF
 
 $(PREPARED): FORCE | $(READY_ENV)
 	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --scale $(SCALE) $(PREPARE) --out $(@D)
+
+data-help: | $(READY_ENV)
+	@$(PY) -m data.sources $(if $(filter-out synthetic,$(DATASET)),$(DATASET))
+
+check-data: | $(READY_ENV)
+	@$(PY) -m data.check --dataset $(DATASET) $(ROOT)
 
 $(SHALLOW): FORCE | $(PREPARED)
 	@$(PY) -m shallow.train --data $(dir $(PREPARED)) --run $(@D) --preset $(SCALE)

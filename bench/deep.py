@@ -71,9 +71,12 @@ def against_peers(solver, data, label, python, folder, rounds):
     from deep.backend import load_caffe
     from deep.predictor import ENGINES
     from deep.prototxt import parse_prototxt
+    from deep.weights import read_caffemodel
 
     solver.net.save(str(folder / "start.caffemodel"))
-    engines = {name: make(folder / "start.caffemodel") for name, make in ENGINES.items()}
+    layers = read_caffemodel(folder / "start.caffemodel")
+    engines = {name: make(folder / "start.caffemodel", {layer: layers[layer] for layer in solver.net.params})
+               for name, make in ENGINES.items()}
     settings = parse_prototxt(folder / "solver.prototxt", load_caffe().proto.caffe_pb2.SolverParameter())
     weights = {f"{name}.{kind}": blob.data for name, blobs in solver.net.params.items()
                for kind, blob in zip("Wb", blobs)}

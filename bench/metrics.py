@@ -55,7 +55,7 @@ def scene(shape, count, sigma):
     """A map, a density, `count` fixated pixels, other images' fixations and a baseline, all of this shape."""
     import numpy as np
 
-    from data.dataset import density_map, fixation_map
+    from data.density import density_map, fixation_map
 
     rng = np.random.default_rng(SEED)
     size = np.array(shape[::-1])

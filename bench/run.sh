@@ -26,3 +26,5 @@ OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THREADS=1 \
   build/env/bin/python -m bench.metrics --peer build/bench/pysaliency/bin/python --out build/bench/metrics.json
 build/env/bin/python -m bench.shallow --peer build/bench/pytorch/bin/python --out build/bench/shallow.json
 build/env/bin/python -m bench.deep --peer build/bench/pytorch/bin/python --out build/bench/deep.json
+OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+  build/env/bin/python -m bench.data ${OSIE:+--osie "$OSIE"} --out build/bench/data.json

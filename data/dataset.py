@@ -1,22 +1,31 @@
-"""The contract every data set meets, and the step from fixations to maps.
+"""The contract every data set meets.
 
 A data set is a sequence of `Sample`s. A module of this folder offers it through one function,
 
-    load(split, root) -> Dataset
+    load(split, root, **options) -> Dataset
 
-and a line in `MODULES` below. Everything else (training, prediction, evaluation) knows only this.
+and a line in `LOADERS` below. Everything else (training, prediction, evaluation) knows only this.
 """
 import importlib
+import inspect
 from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
 
+from data.density import density_map
 from data.errors import UserError
 
-MODULES = {"synthetic": "data.synthetic", "osie": "data.osie"}
-SPLITS = ("train", "test")
-FEW = 500  # fixated pixels up to which a density is a sum of Gaussians and not a blurred map
+LOADERS = {  # module:function
+    "synthetic": "data.synthetic:load", "salicon": "data.salicon:load", "isun": "data.isun:load",
+    "mit1003": "data.mit:load_mit1003", "mit300": "data.mit:load_mit300", "osie": "data.osie:load",
+    "folder": "data.folder:load",
+}
+SPLITS = ("train", "val", "test", "all")
+SCORED = {"salicon": "val", "isun": "val"}  # the fixations of their test images were never published
+TEST_SHARE = 0.2  # of sets without a split of their own
+SPLIT_SEED = 2016  # of the images that they hold out
+SWAPPED_SHARE, SWAPPED_LEAST = 0.1, 10  # points outside the frame that make [row, col] for [x, y] the likely reason
 
 
 class Sample:
@@ -26,23 +35,31 @@ class Sample:
     ----------
     name : str
         Unique in its data set, without folder or extension.
-    shape : (int, int)
+    shape : (int, int), or callable () -> (int, int)
         Height and width in pixels.
     read_image : callable () -> uint8 (H, W, 3), RGB
-    read_fixations : callable () -> float (N, 2), or a pair of that and int (N,)
+    read_fixations : callable () -> float (N, 2), or a pair of that and int (N,); or None
         (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel; and whose fixation
         each is, where the data set knows. Points outside the frame are dropped here, once for every
-        data set.
+        data set. None where they are not known.
     sigma : float
         Standard deviation, in pixels, of the Gaussian that turns fixations into a density.
+    read_density : callable () -> float (H, W), or None
+        The data set's own density, of any scale; None to make it from the fixations.
     """
 
-    def __init__(self, name, shape, read_image, read_fixations, sigma):
+    def __init__(self, name, shape, read_image, read_fixations, sigma, read_density=None):
         self.name = name
-        self.shape = tuple(shape)
         self.sigma = sigma
+        self._shape = shape
         self._read_image = read_image
         self._read_fixations = read_fixations
+        self._read_density = read_density
+
+    @cached_property
+    def shape(self):
+        """(int, int): height and width in pixels."""
+        return tuple(self._shape() if callable(self._shape) else self._shape)
 
     @cached_property
     def image(self):
@@ -63,23 +80,49 @@ class Sample:
         """int32 (N,): number of the person who made each fixation; None if the data set does not tell."""
         return self._looks[1]
 
+    @property
+    def has_fixations(self):
+        """bool: whether it is known where people looked; nothing is read to tell."""
+        return self._read_fixations is not None
+
+    @property
+    def has_density(self):
+        """bool: whether there can be a density."""
+        return self.has_fixations or self._read_density is not None
+
+    @property
+    def outside(self):
+        """int: fixations that were dropped because they lie outside the frame."""
+        return self._looks[2]
+
     @cached_property
     def _looks(self):
+        if self._read_fixations is None:
+            raise UserError(f"{self.name}: where people looked is not known, only what they saw; "
+                            "measures that need fixations cannot be had here")
         try:
             found = self._read_fixations()
             points, observers = found if isinstance(found, tuple) else (found, None)
             kept = inside(points, self.shape)
-            return kept, None if observers is None else np.asarray(observers, np.int32)[in_frame(points, self.shape)]
+            where = in_frame(points, self.shape)
+            refuse_swapped(points, self.shape)
         except UserError as error:
             raise UserError(f"{self.name}: {error}") from error
+        return kept, None if observers is None else np.asarray(observers, np.int32)[where], int((~where).sum())
 
     @cached_property
     def density(self):
-        """float32 (H, W) in [0, 1]: the fixations blurred with the data set's sigma; its maximum is 1."""
-        return density_map(self.fixations, self.shape, self.sigma)
+        """float32 (H, W) in [0, 1], its maximum 1: the data set's own, or the fixations blurred with its sigma."""
+        if self._read_density is None:
+            return density_map(self.fixations, self.shape, self.sigma)
+        density = np.asarray(self._read_density(), np.float32)
+        if density.shape != self.shape or not np.isfinite(density).all() or density.min() < 0:
+            raise UserError(f"{self.name}: its density map is of shape {density.shape} or has values below 0, expected "
+                            f"{self.shape}; unpack the archive again")
+        return density / max(density.max(), np.finfo(np.float32).tiny)
 
     def __repr__(self):
-        return f"Sample({self.name!r}, {self.shape[1]}x{self.shape[0]})"
+        return f"Sample({self.name!r})"
 
 
 class Dataset(Sequence):
@@ -98,15 +141,18 @@ class Dataset(Sequence):
     about : dict of str
         For Table 2 and captions: "images" (where they are from), "capture" (of gaze), "observers",
         "edition".
+    files : iterable of path
+        What the samples are read from, to notice that it changed or is incomplete; empty for none.
     """
 
-    def __init__(self, name, split, sigma, names, open_sample, about):
+    def __init__(self, name, split, sigma, names, open_sample, about, files=()):
         self.name = name
         self.split = split
         self.sigma = sigma
         self.names = list(names)
         self.open = open_sample
         self.about = about
+        self.files = list(files)
 
     def __len__(self):
         return len(self.names)
@@ -120,29 +166,75 @@ class Dataset(Sequence):
         return f"Dataset({self.name!r}, {self.split!r}, {len(self)} samples)"
 
 
-def load(name, split, root=None):
+def load(name, split, root=None, **options):
     """Open a data set.
 
     Parameters
     ----------
     name : str
-        A key of `MODULES`.
-    split : str
-        "train" or "test". Test images are held out from everything; the nets take their own
-        validation images from "train".
+        A key of `LOADERS`; options of the data set may follow, as in "osie+gaze=eyes".
+    split : "train", "val", "test" or "all"
+        Test images are held out from everything; the nets take their own validation images from "train".
+        "val" is there where the authors made one, "all" where they did not split.
     root : path or None
         Where the data set lies on disk; not used by "synthetic".
+    **options
+        More options, such as gaze="eyes".
 
     Raises
     ------
     UserError
-        The name or split is unknown, or `root` is not this data set.
+        The name, split or option is unknown, or `root` is not this data set.
     """
-    if name not in MODULES:
-        raise UserError(f"there is no data set {name!r}; choose one of: {', '.join(sorted(MODULES))}")
+    base, *said = name.split("+")
+    options = {**dict(_option(text) for text in said), **options}
+    if base not in LOADERS:
+        raise UserError(f"there is no data set {base!r}; choose one of: {', '.join(sorted(LOADERS))}")
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}; choose one of: {', '.join(SPLITS)}")
-    return importlib.import_module(MODULES[name]).load(split, root)
+    module, function = LOADERS[base].split(":")
+    loader = getattr(importlib.import_module(module), function)
+    known = list(inspect.signature(loader).parameters)[2:]
+    if unknown := sorted(set(options) - set(known)):
+        raise UserError(f"{base} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    dataset = loader(split, root, **options)
+    dataset.name = "+".join([base, *(f"{key}={options[key]}" for key in sorted(options))])
+    return dataset
+
+
+def _option(text):
+    """"sigma=24" -> ("sigma", 24.0)."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise UserError(f"{text!r} is no option of a data set; write DATASET=name+option=value, as in osie+gaze=eyes")
+    try:
+        return name, float(value)
+    except ValueError:
+        return name, value
+
+
+def scored_split(name):
+    """The split on which models are compared with people: the test images, where their fixations are public."""
+    return SCORED.get(name.split("+")[0], "test")
+
+
+def choose(names, split):
+    """Names of a split of a data set whose authors made none: a fifth, by name and a fixed seed, is held out.
+
+    Parameters
+    ----------
+    names : iterable of str
+    split : "train", "test" or "all"
+
+    Returns
+    -------
+    list of str, sorted
+    """
+    if split == "val":
+        raise UserError("this data set has no split 'val'; choose one of: train, test, all")
+    ordered = shuffled(names, SPLIT_SEED)
+    held_out = round(TEST_SHARE * len(ordered))
+    return sorted({"test": ordered[:held_out], "train": ordered[held_out:], "all": ordered}[split])
 
 
 def shuffled(names, seed):
@@ -185,52 +277,12 @@ def in_frame(points, shape):
     return ((points >= -0.5) & (points < np.array([shape[1], shape[0]], np.float32) - np.float32(0.5))).all(axis=1)
 
 
-def fixation_map(fixations, shape):
-    """Mark the pixel nearest to each fixation; several fixations on a pixel count once.
+def refuse_swapped(points, shape):
+    """Raise UserError if many points (x, y) lie outside an image of this shape, and all inside with x and y exchanged.
 
-    Parameters
-    ----------
-    fixations : float (N, 2), (x, y), 0-based, inside the frame
-    shape : (H, W)
-
-    Returns
-    -------
-    bool (H, W)
+    Seen on landscape and portrait images alone, so a data set of both kinds is sure to be noticed.
     """
-    marked = np.zeros(shape, bool)
-    column, row = np.floor(np.asarray(fixations).reshape(-1, 2).T + 0.5).astype(int)
-    marked[row, column] = True
-    return marked
-
-
-def density_map(fixations, shape, sigma):
-    """Blur the fixation map and scale it to a maximum of 1, as the SALICON toolkit does.
-
-    The Gaussian is cut off at 4 sigma; beyond the edge of the image there is nothing (zeros).
-
-    Parameters
-    ----------
-    fixations : float (N, 2), (x, y), 0-based, inside the frame
-    shape : (H, W)
-    sigma : float, pixels
-
-    Returns
-    -------
-    float32 (H, W) in [0, 1]; all zero if there is no fixation
-    """
-    import cv2
-
-    marked = fixation_map(fixations, shape)
-    radius = int(4 * sigma + 0.5)
-    size = 2 * radius + 1
-    rows, columns = np.nonzero(marked)
-    if rows.size <= FEW:  # as eye trackers give: adding up so many Gaussians is several times faster
-        kernel = cv2.getGaussianKernel(size, sigma, cv2.CV_32F)
-        gaussian, padded = kernel @ kernel.T, np.zeros((shape[0] + 2 * radius, shape[1] + 2 * radius), np.float32)
-        for row, column in zip(rows, columns):
-            padded[row:row + size, column:column + size] += gaussian
-        density = padded[radius:radius + shape[0], radius:radius + shape[1]]
-    else:
-        density = cv2.GaussianBlur(marked.astype(np.float32), (size, size), sigma, borderType=cv2.BORDER_CONSTANT)
-    peak = density.max()
-    return density / peak if peak > 0 else density
+    out = ~in_frame(points, shape)
+    if out.sum() >= max(SWAPPED_LEAST, SWAPPED_SHARE * len(out)) and in_frame(points, shape[::-1]).all():
+        raise UserError(f"{out.sum()} of {len(out)} fixations lie outside the {shape[1]}x{shape[0]} image, none with "
+                        "its coordinates exchanged: they are [row, col] where [x, y] is expected; exchange them")

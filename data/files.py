@@ -13,6 +13,7 @@ import numpy as np
 from data.errors import UserError, describe
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+EXIF_ORIENTATION = 0x0112
 
 
 @contextlib.contextmanager
@@ -122,15 +123,37 @@ def read_image(path):
     UserError
         The file is missing, is not an image, or is cut off.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
+
+    with _opened(path) as picture:
+        picture.load()  # decoding happens here, and so does noticing a truncated file
+        picture = ImageOps.exif_transpose(picture)
+        if picture.mode.startswith("I") or picture.mode == "F":
+            return _grey_16_bit(np.asarray(picture))
+        return np.asarray(picture.convert("RGB"))
+
+
+def image_shape(path):
+    """Height and width of a picture as `read_image` gives it, from its header.
+
+    Raises
+    ------
+    UserError
+        The file is missing or is not an image.
+    """
+    with _opened(path) as picture:
+        width, height = picture.size
+        lies = picture.getexif().get(EXIF_ORIENTATION, 1) >= 5  # turned by a quarter
+        return (width, height) if lies else (height, width)
+
+
+@contextlib.contextmanager
+def _opened(path):
+    from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            picture.load()  # decoding happens here, and so does noticing a truncated file
-            picture = ImageOps.exif_transpose(picture)
-            if picture.mode.startswith("I") or picture.mode == "F":
-                return _grey_16_bit(np.asarray(picture))
-            return np.asarray(picture.convert("RGB"))
+            yield picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         if isinstance(error, OSError) and error.errno:
             raise UserError(describe(error)) from error

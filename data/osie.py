@@ -15,13 +15,13 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import Dataset, Sample, shuffled
+from data.dataset import Dataset, Sample, choose
 from data.errors import UserError
 from data.files import read_image
+from data.layouts import LAYOUT_ERRORS, by_observer, find_root, points_from_one, read_mat, refuse_layout
 
 SIGMA = 24  # pixels, one degree of visual angle in the authors' set-up
-TEST_SHARE = 0.2  # the authors give no split: a fifth of the images, drawn by name, is held out
-SPLIT_SEED = 2016
+GAZES = ("eyes", "mouse")
 SHAPE = (600, 800)
 REMEDY = "give the folder that holds stimuli/, eye/ and mouse_amt/ as DATA_ROOT"
 
@@ -31,27 +31,28 @@ def load(split, root, gaze=None):
 
     Parameters
     ----------
-    split : "train" or "test"
+    split : "train", "test" or "all"
+        The authors give no split: see `data.dataset.choose`.
     root : path
         The folder with stimuli/, eye/ and mouse_amt/, or the one above it.
     gaze : "mouse", "eyes" or None
-        Whose fixations; None: mouse for training, eyes for testing.
+        Whose fixations; None: mouse for training, eyes for the others.
 
     Raises
     ------
     UserError
         `root` is not OSIE, or a file in it is damaged.
     """
-    root = find_root(root)
-    gaze = gaze or {"train": "mouse", "test": "eyes"}[split]
+    root = find_root(root, _is_osie, "OSIE", REMEDY)
+    gaze = gaze or ("mouse" if split == "train" else "eyes")
+    if gaze not in GAZES:
+        raise UserError(f"OSIE has no gaze {gaze!r}; choose one of: {', '.join(GAZES)}")
     images = {path.stem: path for path in (root / "stimuli").glob("*.jpg")}
     eyes = _read_eyes(root / "eye" / "fixations.mat")
     names = [name for name in images if name in eyes and (root / "mouse_amt" / f"{name}.mat").is_file()]
     if not names:
         raise UserError(f"{root}: no image in stimuli/ has both eye and mouse data; {REMEDY}")
-    ordered = shuffled(names, SPLIT_SEED)
-    held_out = round(TEST_SHARE * len(ordered))
-    chosen = ordered[:held_out] if split == "test" else ordered[held_out:]
+    chosen = choose(names, split)
 
     def open_sample(name):
         image, seen, mouse = images[name], eyes[name], root / "mouse_amt" / f"{name}.mat"
@@ -60,58 +61,35 @@ def load(split, root, gaze=None):
 
     about = {"images": "Photographs", "edition": f"{len(names)} images with eye and mouse data",
              "capture": "Eyetracker" if gaze == "eyes" else "Mouse", "observers": "15" if gaze == "eyes" else "Crowd"}
-    return Dataset("osie", split, SIGMA, sorted(chosen), open_sample, about)
+    files = [root / "eye" / "fixations.mat", *(images[name] for name in chosen),
+             *(root / "mouse_amt" / f"{name}.mat" for name in chosen if gaze == "mouse")]
+    return Dataset("osie", split, SIGMA, chosen, open_sample, about, files)
 
 
-def find_root(root):
-    """The folder that holds the three parts: `root`, `root`/data or one level deeper."""
-    if not root:
-        raise UserError(f"OSIE has to be on this machine already: {REMEDY} (see data/README.md for where to get it)")
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; {REMEDY}")
-    for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
-        if (folder / "stimuli").is_dir() and (folder / "eye" / "fixations.mat").is_file():
-            return folder
-    raise UserError(f"{root}: not OSIE, there is no stimuli/ beside an eye/fixations.mat in it; {REMEDY}")
+def _is_osie(folder):
+    return (folder / "stimuli").is_dir() and (folder / "eye" / "fixations.mat").is_file()
 
 
 def _read_eyes(path):
     """{name: (float (N, 2), int (N,))}: fixations of all observers, (x, y), 0-based, and whose they are."""
-    cells = _read_mat(path, "fixations")
+    cells = read_mat(path, "fixations")
     eyes = {}
     try:
         for cell in cells.ravel():
             entry = cell[0, 0]
-            points = [np.column_stack([observer[0, 0][axis].ravel().astype(np.float64) for axis in ("fix_x", "fix_y")])
+            points = [points_from_one(np.column_stack([observer[0, 0][axis].ravel() for axis in ("fix_x", "fix_y")]))
                       for observer in entry["subjects"].ravel()]
-            whose = np.repeat(np.arange(len(points)), [len(one) for one in points])
-            eyes[Path(str(entry["img"][0])).stem] = np.concatenate(points) - 1, whose  # MATLAB counts from 1
-    except (IndexError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: its variable 'fixations' is not laid out as OSIE's "
-                        f"(cell of struct with img and subjects); copy the file again") from error
+            eyes[Path(str(entry["img"][0])).stem] = by_observer(points)
+    except LAYOUT_ERRORS as error:
+        refuse_layout(path, "cell of struct with img and subjects", error)
     return eyes
 
 
 def _read_mouse(path):
     """(float (N, 2), int (N,)): every mouse sample, (x, y), 0-based, and the number of its worker."""
-    record = _read_mat(path, "fixations")
+    record = read_mat(path, "fixations")
     try:
-        coordinates = record[0, 0]["coord"].astype(np.float64)  # [row, col], from 1
-        return coordinates[:, ::-1] - 1, record[0, 0]["subj"].astype(np.int32).ravel()
-    except (IndexError, KeyError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: not laid out as OSIE's mouse data (struct with coord); "
-                        "copy the file again") from error
-
-
-def _read_mat(path, variable):
-    import scipy.io
-
-    try:
-        return scipy.io.loadmat(path)[variable]
-    except KeyError as error:
-        raise UserError(f"{path}: no variable {variable!r} in it; copy the file again") from error
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; {REMEDY}") from error
-    except Exception as error:  # scipy raises a different class for every kind of damage
-        raise UserError(f"{path}: cannot be read as a .mat file ({error}); copy the file again") from error
+        points = points_from_one(record[0, 0]["coord"])[:, ::-1]  # [row, col]
+        return points, record[0, 0]["subj"].astype(np.int32).ravel()
+    except LAYOUT_ERRORS as error:
+        refuse_layout(path, "struct with subj and coord", error)

@@ -26,10 +26,11 @@ def in_parallel(function, items, jobs, total, description):
     """
     from data.progress import progress
 
-    yield from progress(_results(function, items, jobs), total, description)
+    yield from progress(results_of(function, items, jobs), total, description)
 
 
-def _results(function, items, jobs):
+def results_of(function, items, jobs):
+    """What `in_parallel` yields, without a bar."""
     import joblib
     from joblib.parallel import get_active_backend
 

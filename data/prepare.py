@@ -3,18 +3,27 @@
     OUT/shallow.h5            groups train and val: image uint8 (N, 3, 96, 96) RGB, map float32 (N, 48, 48), name
     OUT/deep/train_000.h5 ... data float32 (n, 3, h, w), label float32 (n, 1, h, w): for Caffe's HDF5Data;
                               val_000.h5 ..., and with --mirror train_mirrored_000.h5 ... likewise
-    OUT/manifest.json         source, counts, seed, the means taken off; written last
+    OUT/manifest.json         source, settings, counts, means taken off, what was left out, hashes; written last
 
 Images are shuffled once, by name and seed. The shallow net's validation images are the last 20%
 (section 3.2), the deep net's the last 10% (section 4.2: 1,000 of 10,000).
+
+Images are read and shrunk by all cores, some at a time, into OUT.parts; an interrupted run goes on from there, and
+the arrays are put together when all parts are. A preparation whose source has changed since (other files, sizes or
+dates) is made again.
 
 This command stands above both nets, whose preprocessing it applies (the constants live there, and
 only there); nothing imports it.
 """
 import argparse
+import contextlib
 import os
+import shutil
+import sys
 from collections import defaultdict
 from pathlib import Path
+
+import numpy as np
 
 from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
@@ -24,12 +33,15 @@ VALIDATION_SHARE = {"shallow": 0.2, "deep": 0.1}  # sections 3.2 and 4.2
 # HDF5Data holds one whole file in memory, and fails near 2 GB: at 320x240 this many make 123 MB
 SAMPLES_A_SHARD = 100
 SHALLOW_BYTES = 40_000  # a sample in shallow.h5, generously
+A_PART = 25  # images that a process reads before it writes them down
+NAMED = 10  # images left out: so many are named on stderr, all in the manifest
 
 
 def main():
     """Parse the command line and prepare."""
     parser = argparse.ArgumentParser(prog="python -m data.prepare", description=__doc__.split("\n")[0])
-    parser.add_argument("--dataset", default="synthetic", help="name of the data set (default: %(default)s)")
+    parser.add_argument("--dataset", default="synthetic",
+                        help="name of the data set, with options as in osie+gaze=eyes (default: %(default)s)")
     parser.add_argument("--data-root", help="where it lies on disk")
     parser.add_argument("--out", required=True, help="folder to write; it appears when all is ready")
     parser.add_argument("--scale", choices=["demo", "paper"], default="demo",
@@ -41,15 +53,18 @@ def main():
     parser.add_argument("--means", choices=["training", "authors"], default="training",
                         help="what the deep net's images and maps have taken off: the means of these training images, "
                              "or the constants of the authors' code (default: %(default)s)")
+    parser.add_argument("--skip-bad", action="store_true",
+                        help="leave out images that cannot be read, and list them, instead of stopping at the first")
     parser.add_argument("--seed", type=natural_int, default=SEED, help="of the shuffle (default: %(default)s)")
     parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     args = parser.parse_args()
     prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs, args.mirror,
-            args.means)
+            args.means, args.skip_bad)
 
 
-def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mirror=False, means="training"):
-    """Write `out`, complete or not at all.
+def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mirror=False, means="training",
+            skip_bad=False):
+    """Write `out`, complete or not at all; parts that are done stay for the next time.
 
     Parameters
     ----------
@@ -61,54 +76,89 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
         Number of images to use.
     seed : int
     jobs : int
-        Processes that read and shrink images; memory is theirs plus two shards.
+        Processes that read and shrink images. Memory: an image and its density each, and two shards.
     mirror : bool
         Write the deep net's training images mirrored, too. The validation images stay as they are.
     means : "training" or "authors"
         Mean pixel and mean map that are taken off: of these training images (section 4.2), or the authors'
         constants, for comparison with their weights.
+    skip_bad : bool
+        Leave out images that cannot be read; they are named on stderr and in the manifest.
 
     Raises
     ------
     UserError
-        The data set cannot be read, or is too small to be split.
+        The data set cannot be read, or is too small to be split; `out` was prepared with other settings.
     """
+    from data import runs
     from data.dataset import load, shuffled
-    from data.files import atomic, need_space, read_json, write_json
     from deep import preprocess as deep
 
-    wanted = {"dataset": dataset, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
-              "limit": limit, "mirror": mirror, "means": means}
-    if (Path(out) / "manifest.json").is_file():
-        # manifests of earlier versions lack the two
-        there = {"mirror": False, "means": "training", **read_json(Path(out) / "manifest.json")}
-        if {key: there.get(key) for key in wanted} == wanted:
-            print(f"{out}: {there['images']} images of {dataset}, prepared before")
-            return
-        other = [f"{key} {there.get(key)!r} -> {value!r}" for key, value in wanted.items() if there.get(key) != value]
-        raise UserError(f"{out}: was prepared with other settings ({'; '.join(other)}); "
-                        "delete it, or give another --out")
+    out = Path(out)
     source = load(dataset, "train", root)
+    wanted = {"dataset": source.name, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
+              "limit": limit, "mirror": mirror, "means": means, "skip_bad": skip_bad}
+    fingerprint = _fingerprint(source, skip_bad)
+    if _is_there(out, wanted, fingerprint):
+        return
     names = shuffled(source.names, seed)[:limit]
     if len(names) < 10:
         raise UserError(f"{dataset}: {len(names)} training images are too few to hold some out; at least 10 are needed")
     size = {"demo": deep.DEMO_TRAIN_SIZE, "paper": deep.TRAIN_SIZE}[scale]
-    counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_SHARE.items()}
-    with atomic(out) as folder:
-        (folder / "deep").mkdir(parents=True)
-        need_space(folder, len(names) * SHALLOW_BYTES + (len(names) + mirror * counts["deep"]) * sample_bytes(size))
-        mean_bgr, mean_map = _write_arrays(folder, source, names, size, counts, jobs, mirror)
-        if means == "authors":
-            mean_bgr, mean_map = list(deep.AUTHORS_MEAN_BGR), deep.AUTHORS_MEAN_MAP
-        _normalise(folder / "deep", mean_bgr, mean_map)
-        write_json(folder / "manifest.json", {
-            **wanted, "images": len(names),
-            "shallow": {"train": counts["shallow"], "val": len(names) - counts["shallow"]},
-            "deep": {"train": counts["deep"] * (2 if mirror else 1), "val": len(names) - counts["deep"],
-                     "size": list(size),
-                     "mean_bgr": mean_bgr, "mean_map": mean_map},
-        })
-    print(f"{out}: {len(names)} images of {dataset}, deep net at {size[0]}x{size[1]}")
+    parts_folder = out.with_name(out.name + ".parts")
+    _need_space_for(len(names), size, mirror, out.parent)
+    with runs.alone(parts_folder):
+        about = {**wanted, "fingerprint": fingerprint, "split": source.split, "edition": source.about["edition"],
+                 "sigma": source.sigma}
+        parts = _read_all(source, names, size, parts_folder, about, jobs)
+        manifest = _put_together(out, parts, size, about)
+        shutil.rmtree(parts_folder)
+    print(f"{out}: {manifest['images']} images of {dataset}, deep net at {size[0]}x{size[1]}"
+          + (f", {len(manifest['left_out'])} left out" if manifest["left_out"] else ""))
+
+
+def _is_there(out, wanted, fingerprint):
+    """True if `out` holds what is wanted, made of the same files; UserError if it was made with other settings."""
+    from data.files import read_json
+
+    if not (out / "manifest.json").is_file():
+        return False
+    there = read_json(out / "manifest.json")
+    other = [f"{key} {there.get(key)!r} -> {value!r}" for key, value in wanted.items()
+             if there.get(key, value) != value]
+    if other:
+        raise UserError(f"{out}: was prepared with other settings ({'; '.join(other)}); "
+                        "delete it, or give another --out")
+    if there.get("fingerprint") != fingerprint:
+        print(f"{out}: stale, the files of {wanted['dataset']} or the way they are read changed since; made again")
+        return False
+    print(f"{out}: {there['images']} images of {wanted['dataset']}, prepared before")
+    return True
+
+
+def _fingerprint(source, skip_bad):
+    """SHA-256 of names, sizes and dates of all files, and of what else decides how they are read.
+
+    Raises
+    ------
+    UserError
+        Files are missing; not with `skip_bad`.
+    """
+    import hashlib
+    import json
+
+    digest = hashlib.sha256(json.dumps([source.names, source.sigma, source.about]).encode())
+    missing = []
+    for path in map(Path, source.files):
+        try:
+            found = path.stat()
+            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+        except OSError:
+            missing.append(path)
+    if missing and not skip_bad:
+        raise UserError(f"{missing[0]}: missing, {len(missing)} of {len(source.files)} files in all; unpack the "
+                        "archive again, or leave such images out with --skip-bad")
+    return digest.hexdigest()
 
 
 def sample_bytes(size):
@@ -116,96 +166,216 @@ def sample_bytes(size):
     return 4 * (3 + 1) * size[0] * size[1]
 
 
+def _need_space_for(count, size, mirror, folder):
+    from data.files import need_space
+
+    while not folder.exists():
+        folder = folder.parent
+    trained = count - round(VALIDATION_SHARE["deep"] * count)
+    part = SHALLOW_BYTES + 7 * size[0] * size[1]  # uint8 image, float32 density
+    need_space(folder, count * (SHALLOW_BYTES + part) + (count + mirror * trained) * sample_bytes(size))
+
+
+def _read_all(source, names, size, folder, settings, jobs):
+    """Have all images shrunk, into parts of `A_PART` each; those that are there are kept.
+
+    Returns
+    -------
+    list of path, in the order of the names
+    """
+    import joblib
+
+    from data.files import write_text
+    from data.parallel import results_of
+    from data.progress import progress
+
+    mark, made_for = folder / "settings.hash", joblib.hash((settings, names, A_PART))
+    if not (mark.is_file() and mark.read_text() == made_for):  # of other settings or other files
+        for path in folder.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        write_text(mark, made_for)
+    parts = {folder / f"{start:06d}.h5": names[start:start + A_PART] for start in range(0, len(names), A_PART)}
+    todo = [path for path in parts if not path.is_file()]
+    items = ((path, [source.open(name) for name in parts[path]], size, settings["skip_bad"]) for path in todo)
+    done = len(names) - sum(len(parts[path]) for path in todo)
+    with progress(total=len(names), initial=done, description="preparing") as bar:
+        for path, _ in zip(todo, results_of(_write_part, items, jobs)):
+            bar.update(len(parts[path]))
+    return list(parts)
+
+
+def _write_part(path, samples, size, skip_bad):
+    """Shrink some images and their densities for both nets, and write them down; what the worker processes do."""
+    import hashlib
+    import json
+
+    import cv2
+    import h5py
+
+    from data.files import atomic
+
+    cv2.setNumThreads(1)  # the cores have a process each already
+    kept, bad = defaultdict(list), {}
+    while samples:
+        sample = samples.pop(0)  # and with it the large image goes
+        try:
+            shrunk = _shrink(sample, size)
+        except UserError as error:
+            if not skip_bad:
+                raise
+            bad[sample.name] = str(error)
+            continue
+        for name, array in shrunk.items():
+            kept[name].append(array)
+        kept["name"].append(sample.name)
+    digest = hashlib.sha256()
+    with atomic(path) as scratch, h5py.File(scratch, "w") as part:
+        for name, arrays in kept.items():
+            part[name] = arrays
+            digest.update(repr(arrays).encode() if name == "name" else np.stack(arrays).tobytes())
+        part.attrs["sha256"], part.attrs["bad"] = digest.hexdigest(), json.dumps(bad)
+
+
 def _shrink(sample, size):
-    """One image and its density at the sizes of both nets; what the worker processes do."""
+    """One image and its density at the sizes of both nets, and the deep net's sums over all pixels."""
     from deep import preprocess as deep
     from shallow import preprocess as shallow
 
-    return (shallow.squash_image(sample.image), shallow.squash_density(sample.density),
-            deep.resize_image(sample.image, size), deep.resize_density(sample.density, size))
+    image, density = deep.resize_image(sample.image, size), deep.resize_density(sample.density, size)
+    sums = [*image.sum(axis=(1, 2), dtype=np.float64), density.sum(dtype=np.float64)]
+    return {"shallow_image": shallow.squash_image(sample.image), "shallow_map": shallow.squash_density(sample.density),
+            "deep_image": image, "deep_map": density, "sums": np.array(sums)}
 
 
-def _write_arrays(folder, source, names, size, counts, jobs, mirror):
-    """Fill shallow.h5 and the deep shards, these still as grey levels; return the deep net's means.
+def _put_together(out, parts, size, about):
+    """Make the arrays of both nets of the parts, and the manifest, which is returned."""
+    import hashlib
 
-    The mean pixel and mean map of section 4.2 are those of the training images, known only when
-    all have been read, so `_normalise` takes them off afterwards instead of decoding twice.
-    """
+    from data.files import atomic, write_json
+    from deep import preprocess as deep
+
+    names, sums, bad, digest = _survey(parts)
+    if len(names) < 10:
+        raise UserError(f"{out}: {len(names)} images could be read, too few to hold some out; "
+                        f"the first that could not: {next(iter(bad.values()), '')}")
+    counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_SHARE.items()}
+    pixels = counts["deep"] * size[0] * size[1]
+    total = sums[:counts["deep"]].sum(axis=0)
+    mean_bgr, mean_map = [float(value) for value in total[:3] / pixels], float(total[3] / pixels)
+    if about["means"] == "authors":
+        mean_bgr, mean_map = list(deep.AUTHORS_MEAN_BGR), deep.AUTHORS_MEAN_MAP
+    manifest = {
+        **about, "images": len(names),
+        "shallow": {"train": counts["shallow"], "val": len(names) - counts["shallow"]},
+        "deep": {"train": counts["deep"] * (1 + about["mirror"]), "val": len(names) - counts["deep"],
+                 "size": list(size), "mean_bgr": mean_bgr, "mean_map": mean_map},
+        "left_out": bad, "sha256": hashlib.sha256("".join(digest).encode()).hexdigest(),
+    }
+    for line in list(bad.values())[:NAMED]:
+        print(f"left out: {line}", file=sys.stderr)
+    with atomic(out) as folder:
+        (folder / "deep").mkdir(parents=True)
+        _write_shallow(folder / "shallow.h5", parts, names, counts["shallow"])
+        _write_deep(folder / "deep", parts, manifest)
+        write_json(folder / "manifest.json", manifest)
+    return manifest
+
+
+def _survey(parts):
+    """Names, sums, {name: error} and hashes of all parts."""
+    import json
+
+
+    names, sums, bad, digest = [], [np.zeros((0, 4))], {}, []
+    for path in parts:
+        with _open_part(path) as part:
+            bad.update(json.loads(part.attrs["bad"]))
+            digest.append(part.attrs["sha256"])
+            if "name" in part:
+                names += list(part["name"].asstr())
+                sums.append(part["sums"][...])
+    return names, np.concatenate(sums), bad, digest
+
+
+@contextlib.contextmanager
+def _open_part(path):
     import h5py
-    import numpy as np
 
-    from data.parallel import in_parallel
+    try:
+        with h5py.File(path) as part:
+            yield part
+    except (OSError, KeyError) as error:
+        raise UserError(f"{path}: damaged ({error}); delete it and run the same command again") from error
+
+
+def _write_shallow(path, parts, names, train):
+    """shallow.h5, a sample after the other."""
+    import h5py
+
     from shallow.preprocess import INPUT_SIZE, MAP_SIZE
 
-    items = ((source.open(name), size) for name in names)
-    shrunk = in_parallel(_shrink, items, jobs, len(names), "preparing")
-    sums, total = np.zeros(4), counts["deep"] * size[0] * size[1]
-    shards = ShardWriter(folder / "deep", size)
-    with h5py.File(folder / "shallow.h5", "w") as shallow:
-        for group, rows in (("train", counts["shallow"]), ("val", len(names) - counts["shallow"])):
+    with h5py.File(path, "w") as file:
+        for group, rows in (("train", names[:train]), ("val", names[train:])):
             shapes = {"image": ((3, INPUT_SIZE, INPUT_SIZE), "u1"), "map": ((MAP_SIZE, MAP_SIZE), "f4")}
             for name, (shape, dtype) in shapes.items():
-                shallow.create_dataset(f"{group}/{name}", (rows, *shape), dtype, chunks=(1, *shape))
-            shallow.create_dataset(f"{group}/name", (rows,), h5py.string_dtype())
-        for index, (name, arrays) in enumerate(zip(names, shrunk)):
-            image, density, deep_image, deep_density = arrays
-            group, row = ("train", index) if index < counts["shallow"] else ("val", index - counts["shallow"])
-            shallow[f"{group}/image"][row], shallow[f"{group}/map"][row] = image, density
-            shallow[f"{group}/name"][row] = name
-            in_training = index < counts["deep"]
-            shards.add("train" if in_training else "val", deep_image, deep_density)
-            if in_training:
-                if mirror:
-                    shards.add("train_mirrored", deep_image[..., ::-1], deep_density[..., ::-1])
-                sums[:3] += deep_image.sum(axis=(1, 2), dtype=np.float64)
-                sums[3] += deep_density.sum(dtype=np.float64)
+                file.create_dataset(f"{group}/{name}", (len(rows), *shape), dtype, chunks=(1, *shape))
+            file.create_dataset(f"{group}/name", data=rows, dtype=h5py.string_dtype())
+        for index, (image, density) in enumerate(_samples(parts, "shallow_image", "shallow_map")):
+            group, row = ("train", index) if index < train else ("val", index - train)
+            file[f"{group}/image"][row], file[f"{group}/map"][row] = image, density
+
+
+def _write_deep(folder, parts, manifest):
+    """The deep net's shards: less the means, scaled, and mirrored if that is wanted."""
+    from deep import preprocess as deep
+
+    described, shards = manifest["deep"], ShardWriter(folder)
+    train = manifest["images"] - described["val"]
+    for index, (image, density) in enumerate(_samples(parts, "deep_image", "deep_map")):
+        data = deep.to_input(image, described["mean_bgr"])
+        label = deep.to_target(density, described["mean_map"])
+        shards.add("train" if index < train else "val", data, label)
+        if manifest["mirror"] and index < train:
+            shards.add("train_mirrored", data[..., ::-1], label[..., ::-1])
     shards.close()
-    return [float(value) for value in sums[:3] / total], float(sums[3] / total)
+
+
+def _samples(parts, *arrays):
+    """Samples of all parts in order, as tuples of some of their arrays; memory holds one part."""
+    for path in parts:
+        with _open_part(path) as part:
+            if "name" in part:
+                yield from zip(*(part[name][...] for name in arrays))
 
 
 class ShardWriter:
     """Collects the deep net's samples into HDF5 files that Caffe can hold in memory."""
 
-    def __init__(self, folder, size):
-        self.folder, self.size = folder, size
+    def __init__(self, folder):
+        self.folder = folder
         self.pending, self.written = defaultdict(list), defaultdict(int)
 
-    def add(self, split, image, density):
-        """Take one sample: image (3, h, w) and density (1, h, w)."""
-        self.pending[split].append((image, density))
+    def add(self, split, data, label):
+        """Take one sample: float32 (3, h, w) and (1, h, w)."""
+        self.pending[split].append((data, label))
         if len(self.pending[split]) == SAMPLES_A_SHARD:
             self._flush(split)
 
     def close(self):
         """Write what is left."""
-        for split, samples in self.pending.items():
-            if samples:
-                self._flush(split)
+        for split in list(self.pending):
+            self._flush(split)
 
     def _flush(self, split):
         import h5py
-        import numpy as np
 
         from data.files import need_space
 
-        images, densities = (np.stack(arrays).astype(np.float32) for arrays in zip(*self.pending[split]))
-        need_space(self.folder, images.nbytes + densities.nbytes + (1 << 20))  # HDF5 does not fail tidily
+        data, labels = (np.stack(arrays) for arrays in zip(*self.pending.pop(split)))
+        need_space(self.folder, data.nbytes + labels.nbytes + (1 << 20))  # HDF5 does not fail tidily
         with h5py.File(self.folder / f"{split}_{self.written[split]:03d}.h5", "w") as shard:
-            shard["data"], shard["label"] = images, densities
-        self.pending[split] = []
+            shard["data"], shard["label"] = data, labels
         self.written[split] += 1
-
-
-def _normalise(folder, mean_bgr, mean_map):
-    """Take the means off and scale, shard by shard, in place."""
-    import h5py
-
-    from deep import preprocess as deep
-
-    for path in sorted(folder.glob("*.h5")):
-        with h5py.File(path, "r+") as shard:
-            shard["data"][...] = deep.to_input(shard["data"][...], mean_bgr)
-            shard["label"][...] = deep.to_target(shard["label"][...], mean_map)
 
 
 if __name__ == "__main__":

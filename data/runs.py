@@ -31,14 +31,14 @@ def add_arguments(parser):
 
 @contextlib.contextmanager
 def alone(folder):
-    """Keep a run folder to this process: two that train in one would destroy each other's work.
+    """Keep a folder to this process: two that train or prepare in one would destroy each other's work.
 
     The lock is the system's and goes with the process, however that ends.
 
     Raises
     ------
     UserError
-        Another process trains there.
+        Another process works there.
     """
     folder = Path(folder)
     try:
@@ -49,7 +49,7 @@ def alone(folder):
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder}: another process is training in it; wait for its end, or give another --run") \
+        raise UserError(f"{folder}: another process is at work in it; wait for its end, or give another folder") \
             from error
     except OSError:  # a file system without locks
         pass
@@ -98,6 +98,12 @@ def start(folder, net, settings, predict, versions=None, restart=False, resume=F
         raise UserError(f"{folder}: holds no run to resume (no config.json); leave --resume out to begin one")
     write_json(path, {"net": net, "settings": settings, "predict": predict,
                       "versions": {**collect_versions(), **(versions or {})}})
+
+
+def prepared_data(folder):
+    """The manifest of prepared data, as far as it shapes weights: without the fingerprint of the files it came from."""
+    manifest = read_json(Path(folder) / "manifest.json")
+    return {key: value for key, value in manifest.items() if key != "fingerprint"}
 
 
 def read_config(weights, net):

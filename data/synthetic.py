@@ -11,6 +11,7 @@ Nothing about people can be learned from it: scores on it show that the code wor
 import numpy as np
 
 from data.dataset import Dataset, Sample
+from data.errors import UserError
 
 SHAPE = (480, 640)  # rows, columns: the size of SALICON's images
 SIGMA = 19  # pixels, SALICON's
@@ -27,6 +28,8 @@ TRACKER_NOISE = 10  # pixels, on top of wandering over the thing by half its rad
 
 def load(split, root=None):
     """Open the synthetic data set; `root` is not used. Images are drawn when they are asked for."""
+    if split not in COUNT:
+        raise UserError(f"synthetic has no split {split!r}; choose one of: {', '.join(COUNT)}")
     prefix = f"synthetic_{split}_"
     names = [f"{prefix}{index:04d}" for index in range(COUNT[split])]
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from data import runs
 from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
-from data.files import read_json, write_text
+from data.files import write_text
 from deep.backend import BLAS_VARIABLES, load_caffe, run_guarded
 from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
 from deep.surgery import read_vgg
@@ -58,7 +58,7 @@ def train(args):
     from deep.trainer import train as train_in_caffe
 
     folder, vgg = Path(args.run), args.vgg and str(Path(args.vgg).resolve())
-    manifest = read_json(Path(args.data) / "manifest.json")
+    manifest = runs.prepared_data(args.data)
     described = _check_manifest(manifest, Path(args.data))
     shards = _check_data(Path(args.data) / "deep", described)
     net = TRAIN_VAL.read_text(encoding="utf-8")

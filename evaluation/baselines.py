@@ -99,7 +99,7 @@ def one_observer(sample):
     UserError
         The data set does not tell the observers apart.
     """
-    from data.dataset import density_map
+    from data.density import density_map
 
     if sample.observers is None:
         raise UserError(f"{sample.name}: the data set does not say which fixation is whose; leave this baseline out")

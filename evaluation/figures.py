@@ -18,11 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError, run
+from data.pictures import GAP, overlay, stretch, strip, write_png
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 COLUMNS = ("Image", "People", "Shallow net", "Deep net")
 ROWS = 6
-CELL_WIDTH, GAP, HEADER = 320, 8, 34  # pixels
+CELL_WIDTH, HEADER = 320, 34  # pixels
 FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels, at most and exactly
 # two of Okabe and Ito's colours, which colour-blind people tell apart; a net has the same one everywhere
 COLOURS = {"shallow": "#D55E00", "deep": "#0072B2"}
@@ -112,15 +113,15 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
     predictions : path of a folder with shallow/predictions.h5 and deep/predictions.h5
     path : path of the PNG to write
     rows : int
-        Images, spread evenly over the test split.
+        Images, spread evenly over the split that is scored.
     style : "overlay" or "map"
         The maps laid over the image as heat, or in grey as the paper prints them.
     """
-    from data.dataset import load
+    from data.dataset import load, scored_split
     from data.maps import Maps
 
     draw = {"overlay": overlay, "map": grey_map}[style]
-    samples = load(dataset, "test", root)
+    samples = load(dataset, scored_split(dataset), root)
     maps = [Maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
     chosen = np.linspace(0, len(samples) - 1, min(rows, len(samples))).round().astype(int)
     strips = [_header(COLUMNS, CELL_WIDTH)]
@@ -128,31 +129,13 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
         sample = samples[index]
         cells = [sample.image, *(draw(sample.image, saliency) for saliency in
                                  (sample.density, *(source[sample.name] for source in maps)))]
-        strips.append(_strip(cells))
-    _write(path, np.concatenate(strips))
-
-
-def overlay(image, saliency):
-    """Lay a map over its image: blue where little, red where most; half of the image shines through.
-
-    Parameters
-    ----------
-    image : uint8 (H, W, 3), RGB
-    saliency : float (H, W); scaled to its own range
-
-    Returns
-    -------
-    uint8 (H, W, 3), RGB
-    """
-    import cv2
-
-    heat = cv2.applyColorMap(_stretch(saliency), cv2.COLORMAP_JET)[:, :, ::-1]
-    return cv2.addWeighted(image, 0.5, np.ascontiguousarray(heat), 0.5, 0)
+        strips.append(strip(cells, CELL_WIDTH))
+    write_png(path, np.concatenate(strips))
 
 
 def grey_map(_image, saliency):
     """A map alone, black where little, white where most; takes and gives what `overlay` does."""
-    return np.repeat(_stretch(saliency)[:, :, None], 3, axis=2)
+    return np.repeat(stretch(saliency)[:, :, None], 3, axis=2)
 
 
 def filters(array, path, title):
@@ -172,8 +155,8 @@ def filters(array, path, title):
     for index, values in enumerate(array):
         top, left = pitch * divmod(index, across)
         sheet[top:top + rows * factor, left:left + columns * factor] = np.kron(
-            _stretch(values), np.ones((factor, factor, 1), np.uint8))
-    _write(path, np.concatenate([_header([title], sheet.shape[1]), sheet]))
+            stretch(values), np.ones((factor, factor, 1), np.uint8))
+    write_png(path, np.concatenate([_header([title], sheet.shape[1]), sheet]))
 
 
 def read_filters(path):
@@ -316,24 +299,6 @@ def _read_scores(path, measure):
             raise UserError(f"{path}: no scores of {measure} to be read in it ({error!r}); score again") from error
 
 
-def _stretch(values):
-    """Scale to 0..255, uint8, over the range of the values; all the same gives 0."""
-    span = values.max() - values.min()
-    return ((values - values.min()) / span * 255 if span > 0 else np.zeros(values.shape)).astype(np.uint8)
-
-
-def _strip(cells):
-    """Cells of one image side by side, shrunk to a common width, with a white gap below and between."""
-    import cv2
-
-    height = round(cells[0].shape[0] * CELL_WIDTH / cells[0].shape[1])
-    strip = np.full((height + GAP, len(cells) * (CELL_WIDTH + GAP) - GAP, 3), 255, np.uint8)
-    for column, cell in enumerate(cells):
-        left = column * (CELL_WIDTH + GAP)
-        strip[:height, left:left + CELL_WIDTH] = cv2.resize(cell, (CELL_WIDTH, height), interpolation=cv2.INTER_AREA)
-    return strip
-
-
 def _header(titles, width):
     """A white strip with a title over each column of this width."""
     import cv2
@@ -343,15 +308,6 @@ def _header(titles, width):
         cv2.putText(strip, title, (column * (width + GAP), HEADER - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7,
                     (30, 30, 30), 1, cv2.LINE_AA)
     return strip
-
-
-def _write(path, sheet):
-    from PIL import Image
-
-    from data.files import atomic
-
-    with atomic(path) as scratch:
-        Image.fromarray(sheet).save(scratch, format="PNG", optimize=True)
 
 
 def _figure(width, height):

@@ -1,7 +1,7 @@
 """The negatives of shuffled AUC: where people looked in other images."""
 import numpy as np
 
-from data.dataset import fixation_map
+from data.density import fixation_map
 from data.errors import UserError
 from data.progress import progress
 

@@ -39,6 +39,7 @@ def main():
     parser.add_argument("--model", help="its name in tables (default: as in the file, or the folder's name)")
     parser.add_argument("--dataset", default="synthetic", help="name of the data set (default: %(default)s)")
     parser.add_argument("--data-root", help="where it lies on disk")
+    parser.add_argument("--split", help="default: test, or val where the fixations of the test images are not public")
     parser.add_argument("--out", required=True, help="path without suffix: OUT.csv and OUT.json are written")
     parser.add_argument("--convention", choices=CONVENTIONS, default="mit", help="default: %(default)s")
     parser.add_argument("--prior", help=".npz to keep the centre prior in, or to take it from if it is there")
@@ -47,18 +48,21 @@ def main():
     parser.add_argument("--dask", metavar="ADDRESS", help="score on this Dask cluster, or on one made here: local")
     args = parser.parse_args()
 
-    from data.dataset import load
+    from data.dataset import load, scored_split
 
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # if that cannot be, it is said now and not after the work
-    dataset = load(args.dataset, "test", args.data_root)
+    dataset = load(args.dataset, args.split or scored_split(args.dataset), args.data_root)
+    if dataset.names and not dataset[0].has_fixations:
+        raise UserError(f"{args.dataset} {dataset.split}: where people looked is not public, nothing can be scored; "
+                        "give another --split, or send the maps to the benchmark's server")
     with _workers(args.dask, args.jobs):
         maps, model = _predictions(args, dataset) if args.predictions else (None, LABELS[args.baseline])
         prior = saved_centre_prior(args.dataset, args.data_root, args.prior, args.jobs)
         if args.baseline:
             maps = _baseline(args, prior)
         rows = score(dataset, maps, prior, args.convention, args.seed, args.jobs)
-    summary = {"model": args.model or model, "dataset": args.dataset, "edition": dataset.about["edition"],
-               "split": "test", "convention": args.convention, "seed": args.seed, "images": len(dataset),
+    summary = {"model": args.model or model, "dataset": dataset.name, "edition": dataset.about["edition"],
+               "split": dataset.split, "convention": args.convention, "seed": args.seed, "images": len(dataset),
                "failed": sum(bool(row["error"]) for row in rows), "measures": summarise(rows)}
     return _report(args.out, rows, summary)
 
@@ -94,7 +98,7 @@ def score(dataset, maps, prior, convention="mit", seed=SEED, jobs=1):
 
 def score_image(dataset, index, maps, prior, everyone, seed):
     """All measures of one image, as a dict with its name; whatever is wrong with it is in "error"."""
-    from data.dataset import density_map
+    from data.density import density_map
     from evaluation import metrics, negatives
     from evaluation.baselines import one_observer
     from evaluation.imresize import imresize
@@ -139,7 +143,7 @@ def measure(saliency, fixations, density, others, prior, salicon, seed):
     ValueError
         No measure can be had: NaN or infinity in the map, or it is not 2-D.
     """
-    from data.dataset import fixation_map
+    from data.density import fixation_map
     from evaluation import metrics
     from evaluation import salicon as server
     from evaluation.imresize import imresize

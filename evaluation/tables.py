@@ -149,21 +149,30 @@ def table_1(nets):
 
 def table_2(scores, root):
     """The data sets of the paper, and the one of this run as it was found."""
-    from data.dataset import load
-
     columns = ("images", "capture", "observers", "train", "validation", "test")
     rows = [_text_row(row["dataset"], PAPER_LINE, row, columns, row["source"]) for row in _read(2)]
     about = _about(scores)
-    splits = {split: load(about["dataset"], split, root) for split in ("train", "test")}
-    both = {key: " / ".join(dict.fromkeys(found.about[key] for found in splits.values()))
+    splits = {column: _split_found(about["dataset"], split, root)
+              for column, split in (("train", "train"), ("validation", "val"), ("test", "test"))}
+    both = {key: " / ".join(dict.fromkeys(found.about[key] for found in splits.values() if found))
             for key in ("images", "capture", "observers")}
-    found = {**both, "train": len(splits["train"]), "validation": "", "test": len(splits["test"])}
+    found = {**both, **{column: len(found) if found else "" for column, found in splits.items()}}
     rows.append(_text_row(about["dataset"], OUR_LINE, found, columns, f"found on disk; {about['edition']}"))
     return _table("Table 2: data sets", columns, rows,
                   "The line of this run gives training / test where they differ; each net takes its validation "
                   "images out of the training images. Comparable: "
-                  + ("yes." if about["dataset"] in COMPARABLE.values() else "no, it is another data set."),
+                  + ("yes." if _base(about) in COMPARABLE.values() else "no, it is another data set."),
                   headings=[column.capitalize() for column in columns], notes=("Source",), first="Data set")
+
+
+def _split_found(dataset, split, root):
+    """A split of the data set; None if it has none of that name, or it is not on this disk."""
+    from data.dataset import load
+
+    try:
+        return load(dataset, split, root)
+    except UserError:
+        return None
 
 
 def compared(number, scores, scale):
@@ -268,7 +277,7 @@ def _difference(paper, ours, comparable):
 def _verdict(sets, about, scale):
     """Whether this run may be held against these sets of the paper, and why not."""
     reasons = []
-    if not any(COMPARABLE.get(name) == about["dataset"] for name in sets):
+    if not any(COMPARABLE.get(name) == _base(about) for name in sets):
         reasons.append(f"{about['dataset']} is not {_listed(sets)}")
     if scale != "paper":
         reasons.append(f"the nets were trained at {scale} scale")
@@ -290,6 +299,11 @@ def _caption(number, sets, about, scale, scores):
 
 def _about(scores):
     return next(iter(scores.values()))
+
+
+def _base(about):
+    """The data set's name without its options."""
+    return about["dataset"].split("+")[0]
 
 
 def _described(about):

@@ -21,8 +21,9 @@ def main():
     parser.add_argument("--weights", required=True, help="weights.npz (shallow) or .caffemodel (deep)")
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--images", help="an image, or a folder of images")
-    what.add_argument("--dataset", help="the test images of this data set instead")
+    what.add_argument("--dataset", help="the images of this data set on which models are scored instead")
     parser.add_argument("--data-root", help="where the data set lies on disk")
+    parser.add_argument("--split", help="of the data set; default: test, or val where test has no public fixations")
     parser.add_argument("--limit", type=positive_int, help="only the first so many images")
     parser.add_argument("--option", action="append", default=[], type=_option, metavar="NAME=VALUE",
                         help="of the net's Predictor: fit=crop, smoothing=released (shallow), scaling=consistent, "
@@ -40,7 +41,8 @@ def main():
         sources = [(name, lambda path=path: read_image(path)) for name, path in zip(names, files)]
     else:
         from data.dataset import load as load_dataset
-        dataset = load_dataset(args.dataset, "test", args.data_root)
+        from data.dataset import scored_split
+        dataset = load_dataset(args.dataset, args.split or scored_split(args.dataset), args.data_root)
         sources = [(name, lambda name=name: dataset.open(name).image) for name in dataset.names]
     predictor = load(args.net, args.weights, **dict(args.option))
     failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.net,
@@ -71,6 +73,7 @@ def predict_all(predictor, sources, out, model, pictures):
         Not one image could be read, or nothing can be written to `out`.
     """
     from data.maps import write_maps
+    from data.pictures import write_png
     from data.progress import progress
 
     failed = 0
@@ -87,7 +90,7 @@ def predict_all(predictor, sources, out, model, pictures):
             saliency = predictor.predict(image)
             store(name, saliency)
             if pictures:
-                _write_png(out / f"{name}.png", saliency)
+                write_png(out / f"{name}.png", (saliency * 255).round().astype("uint8"))
         if failed == len(sources):
             raise UserError("not one of the images could be read; nothing was written")
     print(f"{out}: {len(sources) - failed} maps" + (f", {failed} unreadable images left out" if failed else ""))
@@ -106,15 +109,6 @@ def _unique_names(files):
     """The files' stems, or their whole names where two stems are the same (a.jpg and a.png)."""
     stems = [path.stem for path in files]
     return stems if len(set(stems)) == len(stems) else [path.name for path in files]
-
-
-def _write_png(path, saliency):
-    from PIL import Image
-
-    from data.files import atomic
-
-    with atomic(path) as scratch:
-        Image.fromarray((saliency * 255).round().astype("uint8")).save(scratch, format="PNG")
 
 
 if __name__ == "__main__":

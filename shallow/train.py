@@ -13,7 +13,6 @@ from pathlib import Path
 from data import runs
 from data.arguments import natural_int, positive_int, rate, share
 from data.errors import run
-from data.files import read_json
 from data.interrupts import Interrupts
 from shallow.settings import LOSSES, PRESETS, resolve
 
@@ -83,7 +82,7 @@ def train(data, folder, settings, restart=False, resume=False, checkpoint_second
         full, or there is no C++ compiler.
     """
     # a later `make data` with other images must not go unnoticed
-    settings = {**settings, "data": read_json(data / "manifest.json")}
+    settings = {**settings, "data": runs.prepared_data(data)}
     with runs.alone(folder):
         runs.start(folder, "shallow", settings, {}, restart=restart, resume=resume)
         _train(data, folder, settings, checkpoint_seconds)

@@ -28,6 +28,15 @@ def osie_root():
 
 
 @pytest.fixture(scope="session")
+def salicon_root():
+    """Ten real images of SALICON with their annotations."""
+    root = REPOSITORY.parent / "shared" / "salicon_sample"
+    if not root.is_dir():
+        pytest.skip(f"the sample of SALICON is not beside the checkout (looked for {root})")
+    return root
+
+
+@pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
     """What data.prepare makes of 40 synthetic images at demo scale: 32 + 8 for one net, 36 + 4 for the other."""
     from data.prepare import prepare

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
+import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data import dataset, load
+from data import dataset, density, load
 from data.errors import UserError
 
 points = st.lists(st.tuples(st.floats(-20, 60, width=32), st.floats(-20, 60, width=32)), max_size=30)
@@ -21,29 +22,31 @@ def test_inside_keeps_exactly_the_points_whose_nearest_pixel_exists(raw):
 @given(points)
 def test_fixation_map_marks_the_nearest_pixels_once(raw):
     kept = dataset.inside(raw, (30, 40))
-    marked = dataset.fixation_map(kept, (30, 40))
+    marked = density.fixation_map(kept, (30, 40))
     assert {(x, y) for y, x in np.argwhere(marked)} == {(int(np.floor(x + 0.5)), int(np.floor(y + 0.5))) for x, y in kept}
 
 
 @given(st.integers(0, 59), st.integers(0, 79))
 def test_density_of_one_fixation_is_a_gaussian(row, column):
-    density = dataset.density_map(np.array([[column, row]], np.float32), (60, 80), sigma=5)
+    blurred = density.density_map(np.array([[column, row]], np.float32), (60, 80), sigma=5)
     y, x = np.mgrid[:60, :80]
     gaussian = np.exp(-((x - column) ** 2 + (y - row) ** 2) / 50)
-    np.testing.assert_allclose(density, np.where(gaussian > 1e-3, gaussian, density), atol=1e-5)
-    assert density.max() == 1 and density.min() >= 0 and density.dtype == np.float32
+    np.testing.assert_allclose(blurred, np.where(gaussian > 1e-3, gaussian, blurred), atol=1e-5)
+    assert blurred.max() == 1 and blurred.min() >= 0 and blurred.dtype == np.float32
 
 
-@pytest.mark.parametrize("count", [1, 40, 300])
-def test_adding_gaussians_is_blurring(count):
-    """Few fixations and many go different ways to the same density."""
-    points = np.random.default_rng(count).uniform(0, [79, 59], (count, 2)).astype(np.float32)
-    few = dataset.density_map(points, (60, 80), sigma=7)
+@given(st.integers(1, 150), st.integers(1, 150), st.floats(0.5, 12), st.integers(1, 300), st.booleans())
+def test_density_is_the_blurred_fixation_map(height, width, sigma, count, few):
+    """Few fixations and many go different ways to what SciPy's filter gives."""
+    points = np.random.default_rng(count).uniform(0, [width - 1, height - 1], (count, 2)).astype(np.float32)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dataset, "FEW", 0)
-        many = dataset.density_map(points, (60, 80), sigma=7)
-    np.testing.assert_allclose(few, many, atol=2e-6)
-    assert few.dtype == many.dtype == np.float32 and few.max() == 1
+        patch.setattr(density, "FEW", 400 if few else 0)
+        found = density.density_map(points, (height, width), sigma)
+    marked = density.fixation_map(points, (height, width)).astype(float)
+    # as our definition has it, cut off at 4 sigma and with nothing beyond the edge
+    expected = scipy.ndimage.gaussian_filter(marked, sigma, mode="constant", truncate=4)
+    np.testing.assert_allclose(found, expected / expected.max(), atol=3e-6)
+    assert found.dtype == np.float32 and found.max() == 1 and found.min() >= 0
 
 
 def test_observers_are_kept_with_the_fixations_in_the_frame():
@@ -55,7 +58,7 @@ def test_observers_are_kept_with_the_fixations_in_the_frame():
 
 
 def test_density_without_fixations_is_zero():
-    assert not dataset.density_map(np.zeros((0, 2)), (20, 30), sigma=3).any()
+    assert not density.density_map(np.zeros((0, 2)), (20, 30), sigma=3).any()
 
 
 def test_samples_read_nothing_until_asked():
@@ -80,7 +83,7 @@ def test_bad_fixations_are_refused(bad, complaint):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(UserError, match="osie, synthetic"):
+    with pytest.raises(UserError, match="folder, isun, mit1003, mit300, osie, salicon, synthetic"):
         load("salicorn", "train")
-    with pytest.raises(UserError, match="train, test"):
+    with pytest.raises(UserError, match="train, val, test, all"):
         load("synthetic", "validation")

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ import time
 import h5py
 import numpy as np
 import pytest
+from PIL import Image
 
 from data.dataset import load
 from data.errors import UserError
@@ -14,6 +16,8 @@ from data.prepare import prepare
 from deep import preprocess as deep
 from shallow import preprocess as shallow
 from tests.conftest import REPOSITORY, command, one_line
+from tests.fixtures import lsun as isun
+from tests.fixtures import mit, osie, salicon
 
 
 def test_layout_counts_and_ranges(prepared):
@@ -107,16 +111,164 @@ def test_the_same_again_does_nothing_and_something_else_is_refused(prepared, cap
     assert (prepared / "manifest.json").stat().st_mtime_ns == before
 
 
+def start_and_wait(out, *options, parts=1):
+    """Begin to prepare 200 pictures with two processes; returns when some parts are there."""
+    arguments = [sys.executable, "-m", "data.prepare", "--out", str(out), "--limit", "200", "--jobs", "2", *options]
+    process = subprocess.Popen(arguments, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    folder, until = out.with_name(out.name + ".parts"), time.monotonic() + 120
+    while len(list(folder.glob("*.h5"))) < parts:
+        assert process.poll() is None and time.monotonic() < until, process.communicate()[1]
+        time.sleep(0.02)
+    return process, folder
+
+
 @pytest.mark.parametrize("sent, code", [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_it_leaves_nothing_and_says_one_line(tmp_path, sent, code):
-    arguments = [sys.executable, "-m", "data.prepare", "--out", str(tmp_path / "data/out"), "--jobs", "2"]
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE)
-    assert "preparing" in process.stderr.readline()
-    time.sleep(1)
+def test_interrupted_it_keeps_whole_parts_and_says_one_line(tmp_path, sent, code):
+    process, parts = start_and_wait(tmp_path / "data/out")
     process.send_signal(sent)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == code and "Traceback" not in errors, errors
-    assert not list((tmp_path / "data").iterdir())
+    assert "the same command continues" in errors
+    assert [path.name for path in (tmp_path / "data").iterdir()] == ["out.parts"]
+
+
+def test_killed_it_goes_on_and_makes_the_same(tmp_path):
+    """Twice killed with its workers; what was done is not done again; the arrays are those of one go, by one process."""
+    out, seen = tmp_path / "killed/out", {}
+    for parts in (1, 4):
+        process, folder = start_and_wait(out, parts=parts)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        now = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.h5")}
+        assert now.items() >= seen.items() and len(now) < 8
+        seen = now
+    prepare("synthetic", None, out, "demo", limit=200, jobs=2)
+    assert [path.name for path in out.parent.iterdir()] == ["out"]  # no parts, no scratch
+    prepare("synthetic", None, tmp_path / "whole", "demo", limit=200, jobs=1)
+    assert read_json(out / "manifest.json") == read_json(tmp_path / "whole/manifest.json")
+    for path in sorted(path for path in out.rglob("*") if path.suffix == ".h5"):
+        with h5py.File(path) as one, h5py.File(tmp_path / "whole" / path.relative_to(out)) as other:
+            one.visititems(lambda name, node, other=other: isinstance(node, h5py.Dataset)
+                           and np.testing.assert_array_equal(node[...], other[name][...]))
+
+
+def test_two_at_once_are_kept_apart(tmp_path):
+    process, _ = start_and_wait(tmp_path / "out")
+    with pytest.raises(UserError, match="another process is at work in it"):
+        prepare("synthetic", None, tmp_path / "out", "demo", limit=200)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+
+
+def test_a_damaged_part_is_named(tmp_path):
+    process, parts = start_and_wait(tmp_path / "out")
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    damaged = sorted(parts.glob("*.h5"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    line = one_line(command("data.prepare", "--out", tmp_path / "out", "--limit", "200"))
+    assert str(damaged) in line and "delete it and run the same command again" in line
+    damaged.unlink()
+    assert command("data.prepare", "--out", tmp_path / "out", "--limit", "200").returncode == 0
+
+
+@pytest.fixture
+def tiny_osie(tmp_path):
+    osie.write(tmp_path / "osie", 14)
+    return tmp_path / "osie"
+
+
+def test_other_files_make_it_stale(tiny_osie, tmp_path, capsys):
+    prepare("osie", tiny_osie, tmp_path / "out")
+    before = read_json(tmp_path / "out/manifest.json")
+    assert before["edition"] == "14 images with eye and mouse data" and before["split"] == "train" and before["sigma"] == 24
+    prepare("osie", tiny_osie, tmp_path / "out")
+    assert "prepared before" in capsys.readouterr().out
+    train = load("osie", "train", tiny_osie).names
+    (tiny_osie / "stimuli" / f"{train[0]}.jpg").write_bytes((tiny_osie / "stimuli" / f"{train[1]}.jpg").read_bytes())
+    prepare("osie", tiny_osie, tmp_path / "out")
+    after = read_json(tmp_path / "out/manifest.json")
+    assert "stale" in capsys.readouterr().out and after["sha256"] != before["sha256"]
+    os.utime(tiny_osie / "stimuli" / f"{train[0]}.jpg")  # a new date alone: made again, and the same arrays
+    prepare("osie", tiny_osie, tmp_path / "out")
+    assert read_json(tmp_path / "out/manifest.json")["sha256"] == after["sha256"]
+
+
+def test_bad_images_stop_it_or_are_left_out_and_listed(tiny_osie, tmp_path):
+    train = load("osie", "train", tiny_osie).names
+    truncated, gone = (tiny_osie / "stimuli" / f"{name}.jpg" for name in train[:2])
+    truncated.write_bytes(truncated.read_bytes()[:3000])
+    arguments = ("data.prepare", "--dataset", "osie", "--data-root", tiny_osie, "--out", tmp_path / "out")
+    assert f"{truncated}: cannot be read as an image" in one_line(command(*arguments))
+    gone_mouse = tiny_osie / "mouse_amt" / f"{train[1]}.mat"
+    gone_mouse.write_bytes(b"MATLAB 5.0 MAT-file")
+    process = command(*arguments, "--skip-bad")
+    assert process.returncode == 1 and "10 are needed" not in process.stderr and "9 images could be read" in one_line(process)
+
+
+def test_images_left_out_are_in_the_manifest(tmp_path):
+    osie.write(tmp_path / "osie", 20)
+    train = load("osie", "train", tmp_path / "osie").names
+    path = tmp_path / "osie/stimuli" / f"{train[4]}.jpg"
+    path.write_bytes(path.read_bytes()[:3000])
+    process = command("data.prepare", "--dataset", "osie", "--data-root", tmp_path / "osie", "--out", tmp_path / "out", "--skip-bad")
+    assert process.returncode == 0 and f"left out: {path}" in process.stderr and "1 left out" in process.stdout
+    manifest = read_json(tmp_path / "out/manifest.json")
+    assert manifest["images"] == 15 and list(manifest["left_out"]) == [train[4]]
+    with h5py.File(tmp_path / "out/shallow.h5") as file:
+        names = [*file["train/name"].asstr(), *file["val/name"].asstr()]
+        assert sorted(names) == sorted(set(train) - {train[4]}) and len(file["train/image"]) == 12
+        sample = load("osie", "train", tmp_path / "osie").open(names[7])
+        np.testing.assert_array_equal(file["train/image"][7], shallow.squash_image(sample.image))
+
+
+def test_missing_files_are_said_before_anything_is_read(tmp_path):
+    isun.write(tmp_path / "isun", "isun")
+    (tmp_path / "isun/images/sun_train_0003.jpg").unlink()
+    with pytest.raises(UserError, match=r"sun_train_0003.jpg: missing, 1 of 13 files in all; unpack the archive again, or leave"):
+        prepare("isun", tmp_path / "isun", tmp_path / "out")
+    prepare("isun", tmp_path / "isun", tmp_path / "out", skip_bad=True)
+    assert list(read_json(tmp_path / "out/manifest.json")["left_out"]) == ["sun_train_0003"]
+
+
+@pytest.mark.parametrize("name, write", [
+    ("salicon", salicon.write_json), ("salicon", lambda root: salicon.write_mat(root, "2017", maps=True)),
+    ("salicon", lambda root: isun.write(root, "salicon")), ("isun", lambda root: isun.write(root, "isun", maps=True)),
+    ("mit1003", lambda root: mit.write_mit1003(root, 13)), ("mit1003+gaze=samples", lambda root: mit.write_mit1003(root, 13)),
+])
+def test_every_set_of_the_paper_can_be_prepared(tmp_path, name, write):
+    write(tmp_path / "set")
+    prepare(name, tmp_path / "set", tmp_path / "out", jobs=2)
+    with h5py.File(tmp_path / "out/shallow.h5") as file, h5py.File(tmp_path / "out/deep/train_000.h5") as shard:
+        assert file["train/map"][...].max() > 0.2 and file["train/image"][...].std() > 20
+        assert shard["label"][...].std() > 0.01
+
+
+ODD = {  # kinds of picture that COCO and people's folders hold
+    "grey.jpg": ("L", {}), "palette.png": ("P", {}), "alpha.png": ("RGBA", {}), "grey_alpha.png": ("LA", {}),
+    "cmyk.jpg": ("CMYK", {}), "deep.png": ("I;16", {}), "bits.png": ("1", {}), "turned.jpg": ("RGB", {"exif": 6}),
+}
+
+
+def test_odd_pictures_are_prepared(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "own/images").mkdir(parents=True)
+    (tmp_path / "own/fixations").mkdir()
+    for copy in range(2):
+        for name, (mode, options) in ODD.items():
+            picture = Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8))
+            picture = Image.fromarray(rng.integers(0, 65535, (60, 80)).astype(np.uint16)) if mode == "I;16" else picture.convert(mode)
+            if options:
+                exif = Image.Exif()
+                exif[0x0112], options = options["exif"], {"exif": exif}
+            picture.save(tmp_path / "own/images" / f"{copy}_{name}", **options)
+            points = [(50, 70)] if name == "turned.jpg" else [(70, 50)]  # upright, as people saw it
+            np.save(tmp_path / "own/fixations" / f"{copy}_{name.split('.')[0]}.npy", points)
+    everything = load("folder", "all", tmp_path / "own")
+    assert all(len(sample.fixations) == 1 and sample.image.shape == (*sample.shape, 3) for sample in everything)
+    assert everything.open("0_turned").shape == (80, 60)
+    prepare("folder", tmp_path / "own", tmp_path / "out")
+    assert read_json(tmp_path / "out/manifest.json")["images"] == 13
 
 
 def test_too_few_images(tmp_path):

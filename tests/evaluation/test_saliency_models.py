@@ -118,7 +118,8 @@ def test_bms_finds_a_ring_and_what_is_in_it():
 
 
 def test_on_real_pictures_they_rank_as_in_the_literature(osie_root):
-    from data.dataset import fixation_map, load
+    from data.dataset import load
+    from data.density import fixation_map
     from evaluation.baselines import chance
     from evaluation.metrics import Fixations, auc_judd
 

@@ -1,0 +1,100 @@
+import hashlib
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data import sources
+from data.dataset import LOADERS
+from tests.conftest import command, one_line
+from tests.fixtures import lsun, mit, osie, salicon
+
+
+def check(name, root, out, *options):
+    return command("data.check", "--dataset", name, "--data-root", root, "--out", out, *options)
+
+
+def test_what_is_there_and_what_is_missing(tmp_path):
+    salicon.write_json(tmp_path / "salicon")
+    process = check("salicon", tmp_path / "salicon", tmp_path)
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert "salicon train: 12 images; 2015r1 JSON" in process.stdout
+    assert "published    10,000 images: 9,988 are missing" in process.stdout
+    assert "sizes        640x480 (12)" in process.stdout
+    assert f"fixations    {3 * salicon.SAMPLES} to {3 * salicon.SAMPLES} an image" in process.stdout
+    assert "of 3 to 3 observers" in process.stdout and "salicon test: 2 images; images alone" in process.stdout
+    assert "fixations    none published" in process.stdout
+    for split, shape in (("train", (5 * 188, 4 * 248 - 8)), ("test", (188, 2 * 248 - 8))):
+        picture = np.asarray(Image.open(tmp_path / f"salicon-{split}.png"))
+        assert picture.shape == (*shape, 3) and picture.std() > 20
+
+
+def test_all_is_there(tmp_path, monkeypatch):
+    """The exit code is 0 if the numbers are those published."""
+    mit.write_mit300(tmp_path / "mit300")
+    monkeypatch.setitem(sources.SOURCES["mit300"], "counts", {"test": 3})
+    from data import check as module
+    monkeypatch.setattr("sys.argv", ["check", "--dataset", "mit300", "--data-root", str(tmp_path), "--out", str(tmp_path)])
+    assert module.main() == 0
+
+
+def test_damage_is_counted_and_named_and_the_rest_goes_on(tmp_path):
+    osie.write(tmp_path / "osie", 12)
+    image, mouse = tmp_path / "osie/stimuli/1003.jpg", tmp_path / "osie/mouse_amt/1004.mat"
+    image.write_bytes(image.read_bytes()[:900])
+    mouse.write_bytes(b"MATLAB")
+    (tmp_path / "osie/stimuli/1005.jpg").write_bytes((tmp_path / "osie/stimuli/1006.jpg").read_bytes())
+    process = check("osie+gaze=mouse", tmp_path / "osie", tmp_path)
+    assert process.returncode == 1 and "unreadable   2" in process.stdout and "identical    1 images" in process.stdout
+    assert str(image) in process.stdout and str(mouse) in process.stdout
+    assert (tmp_path / "osie+gaze=mouse-all.png").is_file()
+
+
+def test_points_outside_twice_and_none_are_counted(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / "images").mkdir()
+    (tmp_path / "fixations").mkdir()
+    for name, points in {"a": [(1, 1), (1.2, 0.9), (70, 3)], "b": [], "c": [(2, 2)]}.items():
+        Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / "images" / f"{name}.png")
+        np.save(tmp_path / "fixations" / f"{name}.npy", points)
+    process = check("folder", tmp_path, tmp_path)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert "outside      1 of 4 points" in process.stdout and "repeated     1 points" in process.stdout
+    assert "none         1 images have no fixation" in process.stdout and "all is there" in process.stdout
+
+
+def test_archives_are_known_by_their_md5(tmp_path, monkeypatch, capsys):
+    from data.check import check_archives
+    lsun.write(tmp_path / "set", "isun")
+    published = hashlib.md5((tmp_path / "set/training.mat").read_bytes()).hexdigest()
+    monkeypatch.setitem(sources.SOURCES["isun"]["archives"], "training.mat", published)
+    assert check_archives("isun", tmp_path / "set") == 2  # validation.mat and testing.mat are ours, too
+    printed = capsys.readouterr().out
+    assert re.search(r"training.mat: MD5 as published", printed) and printed.count("not as published") == 2
+
+
+def test_a_wrong_root_is_one_line(tmp_path):
+    process = check("isun", tmp_path, tmp_path, "--split", "train")
+    assert process.returncode == 1 and "not iSUN; give the folder that holds training.mat" in process.stdout
+    assert "Traceback" not in process.stderr
+
+
+def test_data_help_tells_of_every_set():
+    assert set(sources.SOURCES) == set(LOADERS)
+    printed = command("data.sources").stdout
+    for name, source in sources.SOURCES.items():
+        assert f"{name}: {source['title']}" in printed and all(md5 in printed for md5 in source["archives"].values() if md5)
+    assert command("data.sources", "mit300").stdout.startswith("mit300:")
+    assert "there is no data set 'imagenet'" in one_line(command("data.sources", "imagenet"))
+
+
+@pytest.mark.parametrize("name", ["salicon", "isun"])
+def test_counts_are_those_of_table_2(name):
+    import csv
+
+    from tests.conftest import REPOSITORY
+    with open(REPOSITORY / "evaluation/paper/table2.csv", newline="") as file:
+        row = next(row for row in csv.DictReader(file) if row["dataset"].lower() == name)
+    assert {key: int(row[column]) for key, column in (("train", "train"), ("val", "validation"), ("test", "test"))} \
+        == sources.SOURCES[name]["counts"]

@@ -1,0 +1,141 @@
+import numpy as np
+import pytest
+import scipy.io
+from PIL import Image
+
+from data import load
+from data.errors import UserError
+from data.folder import read_fixations
+from tests.fixtures import pictures
+
+POINTS = np.array([[3, 4], [10.5, 2], [59, 39]])
+SHAPE = (40, 60)
+
+
+def csv(path, header="x,y", rows=POINTS):
+    path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
+def mark(points):
+    marked = np.zeros(SHAPE)
+    marked[points[:, 1].astype(int), points[:, 0].astype(int)] = 1
+    return marked
+
+
+WHOLE = np.floor(POINTS)
+KINDS = {
+    "csv": (".csv", csv, POINTS),
+    "csv of rows": (".csv", lambda path: csv(path, "Row , Col", POINTS[:, ::-1]), POINTS),
+    "csv with a byte order mark": (".csv", lambda path: path.write_text("\ufeffx,y\n3,4\n"), POINTS[:1]),
+    "csv without a point": (".csv", lambda path: path.write_text("x,y\n"), POINTS[:0]),
+    "npy": (".npy", lambda path: np.save(path, POINTS), POINTS),
+    "npy map": (".npy", lambda path: np.save(path, mark(POINTS)), WHOLE),
+    "mat": (".mat", lambda path: scipy.io.savemat(path, {"fixations": POINTS + 1}), POINTS),
+    "mat map": (".mat", lambda path: scipy.io.savemat(path, {"map": mark(POINTS)}), WHOLE),
+    "png": (".png", lambda path: Image.fromarray((mark(POINTS) * 255).astype(np.uint8)).save(path), WHOLE),
+    "png of zeros and ones": (".png", lambda path: Image.fromarray(mark(POINTS).astype(np.uint8)).save(path), WHOLE),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fixations_of_every_kind(tmp_path, kind):
+    suffix, write, expected = KINDS[kind]
+    write(tmp_path / f"a{suffix}")
+    found = read_fixations(tmp_path / f"a{suffix}", SHAPE)
+    assert sorted(found.tolist()) == sorted(expected.tolist()) and found.dtype == np.float32
+
+
+def test_observers_of_a_csv(tmp_path):
+    csv(tmp_path / "a.csv", "observer,x,y,duration", [("ann", 1, 2, 300), ("bob", 3, 4, 200), ("ann", 5, 6, 100)])
+    points, observers = read_fixations(tmp_path / "a.csv", SHAPE)
+    assert points.tolist() == [[1, 2], [3, 4], [5, 6]] and observers.tolist() == [0, 1, 0]
+
+
+@pytest.fixture
+def own(tmp_path):
+    """Ten pictures with fixations, the last with a density as well."""
+    rng, root = np.random.default_rng(0), tmp_path / "mine"
+    (root / "fixations").mkdir(parents=True)
+    (root / "maps").mkdir()
+    for index in range(10):
+        pictures.noise(root / "images" / f"p{index}.png", *SHAPE, rng)
+        csv(root / "fixations" / f"p{index}.csv")
+    Image.fromarray(rng.integers(0, 99, SHAPE, np.uint8)).save(root / "maps/p9.png")
+    return root
+
+
+def test_a_folder_of_ones_own(own):
+    everything = load("folder+sigma=3", "all", own.parent)
+    assert len(everything) == 10 and len(load("folder", "train", own)) == 8 and len(load("folder", "test", own)) == 2
+    first, last = everything[0], everything[9]
+    np.testing.assert_array_equal(first.fixations, POINTS.astype(np.float32))
+    assert first.sigma == 3 and first.density[4, 3] == pytest.approx(1, abs=0.05)
+    assert (last.density > 0).mean() > 0.9  # its own
+
+
+def test_maps_alone_can_train_and_not_score(own):
+    for path in (own / "fixations").iterdir():
+        path.unlink()
+    rng = np.random.default_rng(1)
+    for index in range(10):
+        Image.fromarray(rng.integers(0, 99, SHAPE, np.uint8)).save(own / "maps" / f"p{index}.png")
+    sample = load("folder", "train", own)[0]
+    assert sample.density.max() == 1 and not sample.has_fixations and sample.has_density
+
+
+def test_pictures_alone_can_be_predicted(tmp_path):
+    pictures.noise(tmp_path / "images/a.jpg", *SHAPE, np.random.default_rng(0))
+    assert load("folder", "test", tmp_path).names == ["a"] and load("folder", "train", tmp_path).names == []
+
+
+@pytest.mark.parametrize("damage, complaint", [
+    (lambda root: (root / "fixations/p3.csv").unlink(), r"p3.png: has neither fixations nor a map, 1 images"),
+    (lambda root: (root / "images/p3.png").unlink(), "belong to no image, the first is 'p3'"),
+    (lambda root: (root / "fixations/p3.doc").touch(), "is none of .csv"),
+    (lambda root: np.save(root / "fixations/p3.npy", POINTS), "leave one file an image"),
+    (lambda root: pictures.noise(root / "images/p3.jpg", *SHAPE, np.random.default_rng(0)), "leave one image of a name"),
+    (lambda root: [path.unlink() for path in (root / "images").iterdir()], "no picture in it"),
+])
+def test_a_folder_that_does_not_fit_is_named(own, damage, complaint):
+    damage(own)
+    with pytest.raises(UserError, match=complaint):
+        load("folder", "all", own)
+
+
+@pytest.mark.parametrize("name, write, complaint", [
+    ("a.csv", lambda path: path.write_text("1,2\n3,4\n"), "first line is '1,2'"),
+    ("a.csv", lambda path: path.write_text(""), "has to name the columns"),
+    ("a.csv", lambda path: path.write_text("x,y\n3,4\n5\n"), "line 3 is not numbers"),
+    ("a.csv", lambda path: path.write_text("x,y\n3,four\n"), "line 2 is not numbers"),
+    ("a.csv", lambda path: path.write_bytes(b"x,y\n\xff\xfe,3\n"), "not numbers"),
+    ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY"), "cannot be read as an array"),
+    ("a.npy", lambda path: np.save(path, np.array([{"x": 1}]), allow_pickle=True), "cannot be read as an array"),
+    ("a.npy", lambda path: np.save(path, np.zeros((5, 3))), r"expected \(N, 2\)"),
+    ("a.mat", lambda path: path.write_bytes(b"MATLAB"), "cannot be read as a .mat"),
+    ("a.mat", lambda path: scipy.io.savemat(path, {"x": 1, "y": 2}), "not one variable"),
+    ("a.png", lambda path: Image.new("L", (60, 41)).save(path), "is 60x41 pixels, its image 60x40"),
+    ("a.png", lambda path: path.write_bytes(b"PNG"), "cannot be read as a map"),
+    ("b.csv", lambda path: None, "No such file"),
+])
+def test_bad_files_are_named(tmp_path, name, write, complaint):
+    write(tmp_path / name)
+    with pytest.raises(UserError, match=complaint) as error:
+        read_fixations(tmp_path / name, SHAPE)
+    assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_swapped_and_nan_points_are_noticed(own):
+    csv(own / "fixations/p3.csv", "x,y", [(5, col) for col in range(23, 43)])  # three of twenty: a tracker's noise
+    assert load("folder", "all", own).open("p3").outside == 3
+    csv(own / "fixations/p3.csv", "x,y", [(5, col) for col in range(20, 60, 2)])  # y beyond 40 in half of them
+    with pytest.raises(UserError, match=r"p3: 10 of 20 fixations lie outside the 60x40 image"):
+        load("folder", "all", own).open("p3").fixations
+    csv(own / "fixations/p3.csv", "x,y", [(float("nan"), 1)])
+    with pytest.raises(UserError, match="p3: some fixations are NaN"):
+        load("folder", "all", own).open("p3").fixations
+
+
+@pytest.mark.parametrize("sigma", ["0", "-3", "nan", "wide"])
+def test_a_blur_that_is_none_is_refused(own, sigma):
+    with pytest.raises(UserError, match="give a number of pixels above 0"):
+        load(f"folder+sigma={sigma}", "all", own)
