@@ -10,7 +10,7 @@ Images are shuffled once, by name and seed. The shallow net's validation images 
 
 Images are read and shrunk by all cores, some at a time, into OUT.parts; an interrupted run goes on from there, and
 the arrays are put together when all parts are. A preparation whose source has changed since (other files, sizes or
-dates) is made again.
+dates, or our code of densities and sizes) is made again.
 
 This command stands above both nets, whose preprocessing it applies (the constants live there, and
 only there); nothing imports it.
@@ -130,14 +130,14 @@ def _is_there(out, wanted, fingerprint):
         raise UserError(f"{out}: was prepared with other settings ({'; '.join(other)}); "
                         "delete it, or give another --out")
     if there.get("fingerprint") != fingerprint:
-        print(f"{out}: stale, the files of {wanted['dataset']} or the way they are read changed since; made again")
+        print(f"{out}: stale, files of {wanted['dataset']} or the code that reads them changed since; made again")
         return False
     print(f"{out}: {there['images']} images of {wanted['dataset']}, prepared before")
     return True
 
 
 def _fingerprint(source, skip_bad):
-    """SHA-256 of names, sizes and dates of all files, and of what else decides how they are read.
+    """SHA-256 of names, sizes and dates of all files, and of the code that decides what becomes of them.
 
     Raises
     ------
@@ -147,8 +147,13 @@ def _fingerprint(source, skip_bad):
     import hashlib
     import json
 
-    digest = hashlib.sha256(json.dumps([source.names, source.sigma, source.about]).encode())
-    missing = []
+    from data import dataset, density
+    from deep import preprocess as deep
+    from shallow import preprocess as shallow
+
+    digest, missing = hashlib.sha256(json.dumps([source.names, source.sigma, source.about]).encode()), []
+    for module in (dataset, density, deep, shallow):
+        digest.update(Path(module.__file__).read_bytes())
     for path in map(Path, source.files):
         try:
             found = path.stat()

@@ -53,7 +53,7 @@ def main():
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # if that cannot be, it is said now and not after the work
     dataset = load(args.dataset, args.split or scored_split(args.dataset), args.data_root)
     if dataset.names and not dataset[0].has_fixations:
-        raise UserError(f"{args.dataset} {dataset.split}: where people looked is not public, nothing can be scored; "
+        raise UserError(f"{args.dataset} {dataset.split}: where people looked is not known, nothing can be scored; "
                         "give another --split, or send the maps to the benchmark's server")
     with _workers(args.dask, args.jobs):
         maps, model = _predictions(args, dataset) if args.predictions else (None, LABELS[args.baseline])
