@@ -21,6 +21,7 @@ from data.sources import SOURCES
 SHOWN, CELL = 10, 240  # samples on the contact sheet; pixels, the width of its cells
 NAMED = 10  # damaged images that are named; all are counted
 CHUNK = 1 << 22  # bytes hashed at a time
+SUSPICIOUS = 0.05  # share of points outside the frame that eye trackers rarely reach
 
 
 def main():
@@ -33,10 +34,13 @@ def main():
     parser.add_argument("--out", default="build/check", help="folder for the pictures (default: %(default)s)")
     parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     args = parser.parse_args()
-    counts = SOURCES.get(args.dataset.split("+")[0], {}).get("counts", {})
+    source = SOURCES.get(args.dataset.split("+")[0], {})
+    counts = source.get("counts", {})
+    names = [args.dataset] if "+" in args.dataset else source.get("variants", [args.dataset])
     wrong = 0
-    for split in args.split or list(counts) or ["all"]:
-        wrong += check(args.dataset, split, args.data_root, Path(args.out), counts.get(split), args.jobs)
+    for name in names:
+        for split in args.split or list(counts) or ["all"]:
+            wrong += check(name, split, args.data_root, Path(args.out), counts.get(split), args.jobs)
     wrong += check_archives(args.dataset, args.data_root)
     print("all is there" if not wrong else f"{wrong} of the above need looking after")
     return 1 if wrong else 0
@@ -77,6 +81,7 @@ def check(name, split, root, out, expected, jobs=1):
     missing = [path for path in dataset.files if not Path(path).exists()]
     if missing:
         print(f"  missing      {len(missing):,} files, the first {missing[0]}")
+        complaints += 1
     bad = [one for one in found if "error" in one]
     print(f"  unreadable   {len(bad)}")
     for one in bad[:NAMED]:
@@ -124,9 +129,10 @@ def describe_found(found):
     counts, observers = [one["fixations"] for one in watched], [one["observers"] or 0 for one in watched]
     people = f", of {min(observers)} to {max(observers)} observers" if max(observers) else ""
     outside, total = sum(one["outside"] for one in watched), sum(counts)
+    hint = "; are they [row, col] and not [x, y]?" if outside > SUSPICIOUS * (outside + total) else ""
     return [*lines,
             f"fixations    {min(counts):,} to {max(counts):,} an image, median {np.median(counts):,.0f}{people}",
-            f"outside      {outside:,} of {outside + total:,} points lie outside the frame and are left out",
+            f"outside      {outside:,} of {outside + total:,} points lie outside the frame and are left out{hint}",
             f"repeated     {sum(one['repeated'] for one in watched):,} points are on a pixel that has one already",
             f"none         {sum(not count for count in counts):,} images have no fixation"]
 
@@ -157,7 +163,7 @@ def check_archives(name, root):
     for file, md5 in SOURCES.get(name.split("+")[0], {}).get("archives", {}).items():
         if md5:
             known.setdefault(file.split()[0], {})[md5] = file
-    folders = [Path(root), Path(root).parent] if root else []
+    folders = [Path(root).parent, Path(root), *(path for path in Path(root).glob("*") if path.is_dir())] if root else []
     for path in sorted({folder / file for folder in folders for file in known if (folder / file).is_file()}):
         found = known[path.name].get(_md5(path))
         print(f"{path}: MD5 {f'as published, {found}' if found else 'not as published; download it again'}")

@@ -25,7 +25,11 @@ SPLITS = ("train", "val", "test", "all")
 SCORED = {"salicon": "val", "isun": "val"}  # the fixations of their test images were never published
 TEST_SHARE = 0.2  # of sets without a split of their own
 SPLIT_SEED = 2016  # of the images that they hold out
-SWAPPED_SHARE, SWAPPED_LEAST = 0.1, 10  # points outside the frame that make [row, col] for [x, y] the likely reason
+SWAPPED_SHARE, SWAPPED_LEAST = 0.1, 3  # points outside the frame that make [row, col] for [x, y] the likely reason
+
+
+class Swapped(UserError):
+    """Fixations are [row, col] where [x, y] is expected: a fault of a whole data set, and not of one image."""
 
 
 class Sample:
@@ -106,8 +110,10 @@ class Sample:
             kept = inside(points, self.shape)
             where = in_frame(points, self.shape)
             refuse_swapped(points, self.shape)
+            if observers is not None and len(observers) != len(where):
+                raise UserError(f"{len(where)} fixations have {len(observers)} observers; copy the file again")
         except UserError as error:
-            raise UserError(f"{self.name}: {error}") from error
+            raise type(error)(f"{self.name}: {error}") from error
         return kept, None if observers is None else np.asarray(observers, np.int32)[where], int((~where).sum())
 
     @cached_property
@@ -278,11 +284,11 @@ def in_frame(points, shape):
 
 
 def refuse_swapped(points, shape):
-    """Raise UserError if many points (x, y) lie outside an image of this shape, and all inside with x and y exchanged.
+    """Raise Swapped if many points (x, y) lie outside an image of this shape, and none with x and y exchanged.
 
-    Seen on landscape and portrait images alone, so a data set of both kinds is sure to be noticed.
+    An image whose points happen to fit either way is not noticed; `data.check` looks at all of a data set together.
     """
     out = ~in_frame(points, shape)
     if out.sum() >= max(SWAPPED_LEAST, SWAPPED_SHARE * len(out)) and in_frame(points, shape[::-1]).all():
-        raise UserError(f"{out.sum()} of {len(out)} fixations lie outside the {shape[1]}x{shape[0]} image, none with "
-                        "its coordinates exchanged: they are [row, col] where [x, y] is expected; exchange them")
+        raise Swapped(f"{out.sum()} of {len(out)} fixations lie outside the {shape[1]}x{shape[0]} image, none with "
+                      "its coordinates exchanged: they are [row, col] where [x, y] is expected; exchange them")

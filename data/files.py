@@ -154,7 +154,9 @@ def _opened(path):
     try:
         with Image.open(path) as picture:
             yield picture
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except (UserError, MemoryError):
+        raise
+    except Exception as error:  # Pillow has another class for every kind of damage
         if isinstance(error, OSError) and error.errno:
             raise UserError(describe(error)) from error
         reason = str(error).replace(str(path), "").replace("''", "").strip() or type(error).__name__

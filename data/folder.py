@@ -11,6 +11,7 @@ Of fixations/ and maps/ one may be missing: without fixations a net can be train
 pictures can be predicted.
 """
 import csv
+from functools import partial
 
 import numpy as np
 
@@ -42,7 +43,8 @@ def load(split, root, sigma=SIGMA):
     Raises
     ------
     UserError
-        `root` has another layout, or an image has neither fixations nor a map while others do.
+        `root` has another layout. An image with neither fixations nor a map, while others have, is named when
+        it is read.
     """
     if not isinstance(sigma, int | float) or not 0 < sigma < float("inf"):
         raise UserError(f"sigma is {sigma!r}; give a number of pixels above 0, a degree of visual angle is usual")
@@ -54,18 +56,17 @@ def load(split, root, sigma=SIGMA):
     if strangers := sorted({*looks, *maps} - set(images)):
         raise UserError(f"{root}: {len(strangers)} files in fixations/ or maps/ belong to no image, the first is "
                         f"{strangers[0]!r}; name them as the images are")
-    lacking = [name for name in images if name not in looks and name not in maps]
-    if lacking and len(lacking) < len(images):
-        raise UserError(f"{images[lacking[0]]}: has neither fixations nor a map, {len(lacking)} images in all; "
-                        "add them, or take the images out of images/")
+    watched = bool(looks or maps)
 
     def open_sample(name):
         image, look, own = images[name], looks.get(name), maps.get(name)
-        return Sample(name, lambda: image_shape(image), lambda: read_image(image),
-                      look and (lambda: read_fixations(look, image_shape(image))), sigma,
+        read = look and (lambda: read_fixations(look, image_shape(image)))
+        if watched and not (look or own):
+            read = partial(_refuse_unwatched, image)
+        return Sample(name, lambda: image_shape(image), lambda: read_image(image), read, sigma,
                       own and (lambda: read_map(own)))
 
-    names = choose(images, split) if not lacking else [] if split == "train" else list(images)
+    names = choose(images, split) if watched else [] if split == "train" else list(images)
     about = {"images": root.resolve().name, "edition": "own data", "capture": "", "observers": ""}
     files = [place[name] for name in names for place in (images, looks, maps) if name in place]
     return Dataset("folder", split, sigma, names, open_sample, about, files)
@@ -95,13 +96,17 @@ def read_fixations(path, shape):
         values = read_map(path)
         return _marked(values > values.max() / 2, path, shape)
     values = np.asarray(read_mat(path) if kind == ".mat" else _read_npy(path))
-    if values.shape == tuple(shape):
-        return _marked(values > 0, path, shape)
     try:
+        if values.shape == tuple(shape):
+            return _marked(values > 0, path, shape)
         return points_from_one(values) if kind == ".mat" else as_points(values)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: holds {values.dtype} of shape {values.shape}; expected (N, 2) with x and y in a row, "
                         f"or a map of {tuple(shape)}") from error
+
+
+def _refuse_unwatched(image):
+    raise UserError(f"{image}: has neither fixations nor a map, and other images have; add one, or take the image out")
 
 
 def _files(folder, suffixes):
@@ -149,9 +154,11 @@ def _read_csv(path):
             points, observers = [], []
             for row in rows:
                 points.append([float(row[column]) for column in columns])
-                observers.append(row[whose] if whose else None)
+                observers.append(row[whose] or "" if whose else "")
     except OSError as error:
         raise UserError(describe(error)) from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not text in UTF-8 ({error.reason}); save it again as CSV, UTF-8") from error
     except (ValueError, TypeError, csv.Error) as error:
         raise UserError(f"{path}: line {rows.line_num} is not numbers under x and y ({error}); correct it") from error
     points = np.array(points, np.float32).reshape(-1, 2)

@@ -45,17 +45,17 @@ def open_lsun(name, split, root, sigma, about):
         raise UserError(f"{path}: these are {'SALICON' if name == 'isun' else 'iSUN'}'s images; "
                         f"give DATASET={'salicon' if name == 'isun' else 'isun'}, or another DATA_ROOT")
     images = images_below(root / "images")
-    maps = {file.stem: file for file in (root / "saliency").glob("*.mat")}
+    maps = root / "saliency" if (root / "saliency").is_dir() and split != "test" else None
 
     paths = {stem: images.get(stem, root / "images" / f"{stem}.jpg") for stem in records}
 
     def open_sample(stem):  # binds what is this sample's own, so that it is cheap to send to another process
-        (shape, gaze), image, own = records[stem], paths[stem], maps.get(stem)
+        (shape, gaze), image, own = records[stem], paths[stem], maps and maps / f"{stem}.mat"
         return Sample(stem, shape, lambda: read_image(image), None if split == "test" else lambda: gaze, sigma,
                       own and (lambda: read_map(own)))
 
     about = {**about, "edition": f"{about['edition']}, densities {'as published' if maps else 'made here'}"}
-    files = [path, *paths.values(), *(maps[stem] for stem in records if stem in maps)]
+    files = [path, *paths.values(), *(maps / f"{stem}.mat" for stem in records if maps)]
     return Dataset(name, split, sigma, sorted(records), open_sample, about, files)
 
 

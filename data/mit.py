@@ -66,10 +66,11 @@ def load_mit1003(split, root, gaze="points"):
             return Sample(name, lambda: image_shape(image), lambda: read_image(image),
                           lambda: by_observer([fixations_in(read_samples(path)) for path in samples]), SIGMA)
         return Sample(name, lambda: image_shape(image), lambda: read_image(image), lambda: read_points(points), SIGMA,
-                      (lambda: read_map(density)) if density.is_file() else None)
+                      lambda: read_map(density))
 
     names = choose(images, split)
-    about = {"images": "Flickr and LabelMe", "capture": "Eyetracker", "observers": str(len(people) or 15),
+    about = {"images": "Flickr and LabelMe", "capture": "Eyetracker",
+             "observers": str(len(people)) if gaze == "samples" else "15",
              "edition": {"points": "published fixation maps", "samples": "fixations found in raw gaze"}[gaze]}
     looks = [maps / f"{name}_{kind}.jpg" for name in names for kind in ("fixPts", "fixMap")] if gaze == "points" else \
         [person / f"{name}.mat" for name in names for person in people]

@@ -49,17 +49,19 @@ def load(split, root, gaze=None):
         raise UserError(f"OSIE has no gaze {gaze!r}; choose one of: {', '.join(GAZES)}")
     images = {path.stem: path for path in (root / "stimuli").glob("*.jpg")}
     eyes = _read_eyes(root / "eye" / "fixations.mat")
-    names = [name for name in images if name in eyes and (root / "mouse_amt" / f"{name}.mat").is_file()]
-    if not names:
-        raise UserError(f"{root}: no image in stimuli/ has both eye and mouse data; {REMEDY}")
-    chosen = choose(names, split)
+    if not images or not any((root / "mouse_amt").glob("*.mat")):
+        raise UserError(f"{root}: no image in stimuli/, or no mouse data in mouse_amt/; {REMEDY}")
+    if without := sorted(set(images) - set(eyes)):
+        raise UserError(f"{images[without[0]]}: no eye data of it in eye/fixations.mat, of {len(without)} images; "
+                        "copy that file again, or take the images out of stimuli/")
+    chosen = choose(images, split)
 
     def open_sample(name):
         image, seen, mouse = images[name], eyes[name], root / "mouse_amt" / f"{name}.mat"
         read_fixations = (lambda: seen) if gaze == "eyes" else (lambda: _read_mouse(mouse))
         return Sample(name, SHAPE, lambda: read_image(image), read_fixations, SIGMA)
 
-    about = {"images": "Photographs", "edition": f"{len(names)} images with eye and mouse data",
+    about = {"images": "Photographs", "edition": f"{len(images)} images with eye and mouse data",
              "capture": "Eyetracker" if gaze == "eyes" else "Mouse", "observers": "15" if gaze == "eyes" else "Crowd"}
     files = [root / "eye" / "fixations.mat", *(images[name] for name in chosen),
              *(root / "mouse_amt" / f"{name}.mat" for name in chosen if gaze == "mouse")]

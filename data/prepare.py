@@ -83,47 +83,61 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
         Mean pixel and mean map that are taken off: of these training images (section 4.2), or the authors'
         constants, for comparison with their weights.
     skip_bad : bool
-        Leave out images that cannot be read; they are named on stderr and in the manifest.
+        Leave out images that cannot be read; they are named on stderr and in the manifest. Exchanged coordinates
+        are an error all the same.
 
     Raises
     ------
     UserError
-        The data set cannot be read, or is too small to be split; `out` was prepared with other settings.
+        The data set cannot be read, or is too small to be split; `out` was prepared with other settings, or is
+        a folder of something else.
     """
     from data import runs
     from data.dataset import load, shuffled
     from deep import preprocess as deep
 
-    out = Path(out)
+    out = Path(out).resolve()
     source = load(dataset, "train", root)
     wanted = {"dataset": source.name, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
-              "limit": limit, "mirror": mirror, "means": means, "skip_bad": skip_bad}
-    fingerprint = _fingerprint(source, skip_bad)
-    if _is_there(out, wanted, fingerprint):
+              "limit": limit, "mirror": mirror, "means": means}
+    stamps = _stamps(source, skip_bad)
+    fingerprint = _hash(stamps)
+    if _is_there(out, wanted, fingerprint, skip_bad):
         return
     names = shuffled(source.names, seed)[:limit]
     if len(names) < 10:
         raise UserError(f"{dataset}: {len(names)} training images are too few to hold some out; at least 10 are needed")
     size = {"demo": deep.DEMO_TRAIN_SIZE, "paper": deep.TRAIN_SIZE}[scale]
     parts_folder = out.with_name(out.name + ".parts")
-    _need_space_for(len(names), size, mirror, out.parent)
+    parts = {}
+    for start in range(0, len(names), A_PART):
+        group = names[start:start + A_PART]
+        made_of = _hash((size, *(stamps[name] for name in ("", *group))))
+        parts[parts_folder / f"{start:06d}-{made_of[:12]}.h5"] = group
+    _need_space_for(len(names), sum(len(group) for path, group in parts.items() if not path.is_file()), size, mirror,
+                    out.parent)
     with runs.alone(parts_folder):
         about = {**wanted, "fingerprint": fingerprint, "split": source.split, "edition": source.about["edition"],
                  "sigma": source.sigma}
-        parts = _read_all(source, names, size, parts_folder, about, jobs)
-        manifest = _put_together(out, parts, size, about)
+        _read_all(source, parts, size, parts_folder, jobs, skip_bad)
+        manifest = _put_together(out, list(parts), size, about)
         shutil.rmtree(parts_folder)
     print(f"{out}: {manifest['images']} images of {dataset}, deep net at {size[0]}x{size[1]}"
           + (f", {len(manifest['left_out'])} left out" if manifest["left_out"] else ""))
 
 
-def _is_there(out, wanted, fingerprint):
+def _is_there(out, wanted, fingerprint, skip_bad):
     """True if `out` holds what is wanted, made of the same files; UserError if it was made with other settings."""
     from data.files import read_json
 
-    if not (out / "manifest.json").is_file():
+    there = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
+    parts = out.with_name(out.name + ".parts")
+    strange = [folder for folder, ours in ((out, {"shallow", "deep"} <= set(there)), (parts, False))
+               if not ours and folder.exists() and not (folder.is_dir() and all(map(_is_part, folder.iterdir())))]
+    if strange:
+        raise UserError(f"{strange[0]}: is there and was not made by this command; give another --out")
+    if not there:
         return False
-    there = read_json(out / "manifest.json")
     other = [f"{key} {there.get(key)!r} -> {value!r}" for key, value in wanted.items()
              if there.get(key, value) != value]
     if other:
@@ -132,38 +146,55 @@ def _is_there(out, wanted, fingerprint):
     if there.get("fingerprint") != fingerprint:
         print(f"{out}: stale, files of {wanted['dataset']} or the code that reads them changed since; made again")
         return False
+    if there.get("left_out") and not skip_bad:
+        raise UserError(f"{out}: was prepared with --skip-bad, which left out {len(there['left_out'])} images; give it "
+                        "again, or repair them and delete the folder")
     print(f"{out}: {there['images']} images of {wanted['dataset']}, prepared before")
     return True
 
 
-def _fingerprint(source, skip_bad):
-    """SHA-256 of names, sizes and dates of all files, and of the code that decides what becomes of them.
+def _is_part(path):
+    """True for what a preparation keeps in its folder of parts; an empty folder holds nothing else."""
+    return path.suffix == ".h5" and path.stem[:6].isdecimal() or path.name.startswith(".")
+
+
+def _stamps(source, skip_bad):
+    """What tells that samples changed: names, sizes and dates of their files, and the code that reads them.
+
+    Returns
+    -------
+    dict of str: list
+        By sample; under "" what all of them depend on.
 
     Raises
     ------
     UserError
         Files are missing; not with `skip_bad`.
     """
-    import hashlib
-    import json
-
-    from data import dataset, density
     from deep import preprocess as deep
     from shallow import preprocess as shallow
 
-    digest, missing = hashlib.sha256(json.dumps([source.names, source.sigma, source.about]).encode()), []
-    for module in (dataset, density, deep, shallow):
-        digest.update(Path(module.__file__).read_bytes())
+    stamps, missing = {name: [] for name in ("", *source.names)}, []
+    code = sorted([*Path(__file__).parent.glob("*.py"), Path(deep.__file__), Path(shallow.__file__)])
+    stamps[""] = [source.name, source.sigma, source.about, _hash([path.read_text(encoding="utf-8") for path in code])]
     for path in map(Path, source.files):
+        name = next((each for each in (path.stem, path.stem.rpartition("_")[0]) if each in stamps), "")  # i1_fixMap.jpg
         try:
             found = path.stat()
-            digest.update(f"{path.name} {found.st_size} {found.st_mtime_ns}\n".encode())
+            stamps[name].append((path.name, found.st_size, found.st_mtime_ns))
         except OSError:
             missing.append(path)
     if missing and not skip_bad:
         raise UserError(f"{missing[0]}: missing, {len(missing)} of {len(source.files)} files in all; unpack the "
                         "archive again, or leave such images out with --skip-bad")
-    return digest.hexdigest()
+    return stamps
+
+
+def _hash(value):
+    import hashlib
+    import json
+
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()
 
 
 def sample_bytes(size):
@@ -171,42 +202,39 @@ def sample_bytes(size):
     return 4 * (3 + 1) * size[0] * size[1]
 
 
-def _need_space_for(count, size, mirror, folder):
+def _need_space_for(count, missing, size, mirror, folder):
+    """UserError unless there is room for the arrays of `count` images, and for the parts of those still to be read."""
     from data.files import need_space
 
     while not folder.exists():
         folder = folder.parent
     trained = count - round(VALIDATION_SHARE["deep"] * count)
     part = SHALLOW_BYTES + 7 * size[0] * size[1]  # uint8 image, float32 density
-    need_space(folder, count * (SHALLOW_BYTES + part) + (count + mirror * trained) * sample_bytes(size))
+    need_space(folder, missing * part + count * SHALLOW_BYTES + (count + mirror * trained) * sample_bytes(size))
 
 
-def _read_all(source, names, size, folder, settings, jobs):
+def _read_all(source, parts, size, folder, jobs, skip_bad):
     """Have all images shrunk, into parts of `A_PART` each; those that are there are kept.
 
-    Returns
-    -------
-    list of path, in the order of the names
+    Parameters
+    ----------
+    source : data.dataset.Dataset
+    parts : dict of path: list of str
+        Names of the samples; a part's own name tells what it was made of.
+    size, jobs, skip_bad : as for `prepare`
     """
-    import joblib
-
-    from data.files import write_text
     from data.parallel import results_of
     from data.progress import progress
 
-    mark, made_for = folder / "settings.hash", joblib.hash((settings, names, A_PART))
-    if not (mark.is_file() and mark.read_text() == made_for):  # of other settings or other files
-        for path in folder.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        write_text(mark, made_for)
-    parts = {folder / f"{start:06d}.h5": names[start:start + A_PART] for start in range(0, len(names), A_PART)}
+    for path in folder.iterdir():  # of other settings or files; or with images left out that are not to be
+        if path.suffix == ".h5" and (path not in parts or not skip_bad and _survey([path])[2]):
+            path.unlink()
     todo = [path for path in parts if not path.is_file()]
-    items = ((path, [source.open(name) for name in parts[path]], size, settings["skip_bad"]) for path in todo)
-    done = len(names) - sum(len(parts[path]) for path in todo)
-    with progress(total=len(names), initial=done, description="preparing") as bar:
+    items = ((path, [source.open(name) for name in parts[path]], size, skip_bad) for path in todo)
+    done = sum(map(len, parts.values())) - sum(len(parts[path]) for path in todo)
+    with progress(total=sum(map(len, parts.values())), initial=done, description="preparing") as bar:
         for path, _ in zip(todo, results_of(_write_part, items, jobs)):
             bar.update(len(parts[path]))
-    return list(parts)
 
 
 def _write_part(path, samples, size, skip_bad):
@@ -217,6 +245,7 @@ def _write_part(path, samples, size, skip_bad):
     import cv2
     import h5py
 
+    from data.dataset import Swapped
     from data.files import atomic
 
     cv2.setNumThreads(1)  # the cores have a process each already
@@ -226,7 +255,7 @@ def _write_part(path, samples, size, skip_bad):
         try:
             shrunk = _shrink(sample, size)
         except UserError as error:
-            if not skip_bad:
+            if not skip_bad or isinstance(error, Swapped):  # a fault of the whole set
                 raise
             bad[sample.name] = str(error)
             continue

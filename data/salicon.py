@@ -12,6 +12,7 @@ All count pixels from 1. The JSON has raw mouse samples a few pixels apart. The 
 of them, and score against the repeated ones alone, a pixel that was passed k times counting k - 1 times
 (salicon-evaluation, saliconeval/eval.py): `points="repeated"`.
 """
+import contextlib
 import json
 import mmap
 import re
@@ -69,7 +70,10 @@ def load(split, root, points="all"):
         raise UserError(f"SALICON has no points {points!r}; choose one of: {', '.join(POINTS)}")
     root = find_root(root, _is_salicon, "SALICON", REMEDY)
     if (root / SPLIT_FILES[split]).is_file():
+        _refuse_repeated(points, root)
         return open_lsun("salicon", split, root, SIGMA, {**_about(split), "edition": "LSUN 2015"})
+    if any((root / file).is_file() for file in SPLIT_FILES.values()) and not (root / "annotations").is_dir():
+        raise UserError(f"{root / SPLIT_FILES[split]}: missing; put it beside the other splits' files")
     images = _images(root, split)
     if split == "test":
         return _open(split, root, {name: SHAPE for name in images}, images, None, "images alone", [])
@@ -78,11 +82,14 @@ def load(split, root, points="all"):
         readers = {name: partial(read_json_fixations, found, where[name], points) for name in shapes}
         everything = {name: partial(_density_of_all, found, where[name], shapes[name]) for name in shapes}
         return _open(split, root, shapes, images, readers, "2015r1 JSON", [found], _maps(root, split), everything)
-    files = {path.stem: path for path in sorted((root / "fixations" / split).glob("*.mat"))}
-    if not files:
+    found = {path.stem: path for path in sorted((root / "fixations" / split).glob("*.mat"))}
+    if not found:
         raise UserError(f"{root}: no annotations/fixations_{split}2014.json and no fixations/{split}/*.mat; {REMEDY}")
+    _refuse_repeated(points, root)
+    # an image without its .mat, or the other way round, is named when it is read
+    files = {name: root / "fixations" / split / f"{name}.mat" for name in {**images, **found}}
     readers = {name: partial(read_mat_fixations, path) for name, path in files.items()}
-    return _open(split, root, {name: SHAPE for name in files}, images, readers, f".mat, {edition(files.values())}",
+    return _open(split, root, {name: SHAPE for name in files}, images, readers, f".mat, {edition(found.values())}",
                  files.values(), _maps(root, split))
 
 
@@ -118,7 +125,7 @@ def index_json(path):
         raise UserError(describe(error)) from error
     except LAYOUT_ERRORS as error:  # json's errors among them; mmap's for an empty file
         refuse_layout(path, "JSON with images and annotations", error)
-    if images and (not rest.endswith(b"}") or b"{" in rest):
+    if (images or places) and (not rest.endswith(b"}") or b"{" in rest):
         raise UserError(f"{path}: cut off, after {len(images)} images; download it again")
     if not images or not places:
         raise UserError(f"{path}: no images or no annotations with fixations in it; {REMEDY}")
@@ -176,15 +183,18 @@ def read_mat_fixations(path):
 def edition(files):
     """"2015" or "2017" for .mat files: in 2017's some mouse locations lie outside the frame, in 2015's none."""
     for path in list(files)[:LOOKED_AT]:
-        gaze = read_mat(path, "gaze")
-        try:
-            for worker in gaze.ravel():
+        with contextlib.suppress(UserError, *LAYOUT_ERRORS):  # damaged: named when it is read
+            for worker in read_mat(path, "gaze").ravel():
                 location = np.asarray(worker["location"], float).reshape(-1, 2)
                 if (location < 1).any() or (location > SHAPE[::-1]).any():
                     return "2017"
-        except LAYOUT_ERRORS as error:
-            refuse_layout(path, "gaze: struct with location, timestamp, fixations", error)
     return "2015"
+
+
+def _refuse_repeated(points, root):
+    if points != "all":
+        raise UserError(f"{root}: points={points} is for the JSON of 2015; the .mat files hold fixations and not "
+                        "mouse samples")
 
 
 def _is_salicon(folder):
@@ -208,8 +218,9 @@ def _images(root, split):
 
 
 def _maps(root, split):
+    """The folder of published densities; None if there is none."""
     folder = root / "maps" / split
-    return {path.stem: path for path in folder.glob("*.png")} if folder.is_dir() else {}
+    return folder if folder.is_dir() else None
 
 
 def _about(split):
@@ -222,13 +233,13 @@ def _density_of_all(path, places, shape):
 
 def _open(split, root, shapes, images, readers, form, sources, maps=None, densities=None):
     """A Dataset of the images with fixations; those whose picture is missing say so when they are read."""
-    maps, paths = maps or {}, {name: images.get(name, root / "images" / f"{name}.jpg") for name in shapes}
+    paths = {name: images.get(name, root / "images" / f"{name}.jpg") for name in shapes}
 
     def open_sample(name):
-        image, own = paths[name], maps.get(name)
+        image, own = paths[name], maps and maps / f"{name}.png"
         return Sample(name, shapes[name], lambda: read_image(image), readers and readers[name], SIGMA,
                       partial(read_map, own) if own else densities and densities[name])
 
     about = {**_about(split), "edition": f"{form}, densities {'as published' if maps else 'made here'}"}
-    files = [*sources, *paths.values(), *maps.values()]
+    files = [*sources, *paths.values(), *(maps / f"{name}.png" for name in shapes if maps)]
     return Dataset("salicon", split, SIGMA, sorted(shapes), open_sample, about, files)

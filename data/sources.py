@@ -54,7 +54,7 @@ SOURCES = {
         "licence": "MIT",
         "where": ["git clone https://github.com/NUS-VIP/predicting-human-gaze-beyond-pixels (its folder data/)"],
         "archives": {}, "layout": ["stimuli/*.jpg", "eye/fixations.mat", "mouse_amt/*.mat"],
-        "counts": {"all": 700}},
+        "variants": ["osie+gaze=eyes", "osie+gaze=mouse"], "counts": {"all": 700}},
     "folder": {
         "title": "your own pictures and fixations", "licence": "yours", "where": ["your disk"], "archives": {},
         "layout": ["images/NAME.jpg, .png, ...",
@@ -82,7 +82,7 @@ def main():
     """Parse the command line and print."""
     parser = argparse.ArgumentParser(prog="python -m data.sources", description=__doc__)
     parser.add_argument("dataset", nargs="*", help=f"of these only: {', '.join(SOURCES)}")
-    names = parser.parse_args().dataset or list(SOURCES)
+    names = [name.split("+")[0] for name in parser.parse_args().dataset] or list(SOURCES)
     for name in names:
         if name not in SOURCES:
             raise UserError(f"there is no data set {name!r}; choose one of: {', '.join(SOURCES)}")

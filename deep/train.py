@@ -16,7 +16,6 @@ from data.errors import UserError, run
 from data.files import write_text
 from deep.backend import BLAS_VARIABLES, load_caffe, run_guarded
 from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
-from deep.surgery import read_vgg
 
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
@@ -66,6 +65,8 @@ def train(args):
     settings = {"data": manifest, "solver": solver, "vgg": vgg, "rescale_conv1": args.rescale_conv1,
                 "train_val.prototxt": f"sha256 {hashlib.sha256(net.encode()).hexdigest()}"}
     if vgg and (args.restart or not any((folder / name).is_file() for name in (MARKER, WEIGHTS))):
+        from deep.surgery import read_vgg
+
         read_vgg(vgg)  # a wrong file is to be told before there is a run folder that names it
     predict = {"longest_side": max(described["size"]), **{name: described[name] for name in ("mean_bgr", "mean_map")}}
     with runs.alone(folder):

@@ -62,7 +62,8 @@ def saved_centre_prior(dataset, root, path, jobs=1):
     from data.files import atomic
 
     training = load(dataset, "train", root)
-    made_of = f"{dataset}: {len(training)} images, {training.names[0]} to {training.names[-1]}"
+    made_of = (f"{dataset}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
+               f"{training.about['edition']}")
     try:
         with np.load(path or "", allow_pickle=False) as saved:
             if str(saved["made_of"]) != made_of:

@@ -45,10 +45,10 @@ def test_damage_is_counted_and_named_and_the_rest_goes_on(tmp_path):
     image.write_bytes(image.read_bytes()[:900])
     mouse.write_bytes(b"MATLAB")
     (tmp_path / "osie/stimuli/1005.jpg").write_bytes((tmp_path / "osie/stimuli/1006.jpg").read_bytes())
-    process = check("osie+gaze=mouse", tmp_path / "osie", tmp_path)
+    process = check("osie", tmp_path / "osie", tmp_path)  # eyes and mouse
     assert process.returncode == 1 and "unreadable   2" in process.stdout and "identical    1 images" in process.stdout
-    assert str(image) in process.stdout and str(mouse) in process.stdout
-    assert (tmp_path / "osie+gaze=mouse-all.png").is_file()
+    assert "unreadable   1" in process.stdout and str(image) in process.stdout and str(mouse) in process.stdout
+    assert (tmp_path / "osie+gaze=mouse-all.png").is_file() and (tmp_path / "osie+gaze=eyes-all.png").is_file()
 
 
 def test_points_outside_twice_and_none_are_counted(tmp_path):
@@ -62,6 +62,17 @@ def test_points_outside_twice_and_none_are_counted(tmp_path):
     assert process.returncode == 0, process.stdout + process.stderr
     assert "outside      1 of 4 points" in process.stdout and "repeated     1 points" in process.stdout
     assert "none         1 images have no fixation" in process.stdout and "all is there" in process.stdout
+
+
+def test_many_points_outside_are_hinted_at(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("images", "fixations"):
+        (tmp_path / kind).mkdir()
+    for index in range(12):  # [row, col], of so few points that no image can tell by itself
+        Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / f"images/{index}.png")
+        np.save(tmp_path / f"fixations/{index}.npy", rng.uniform(0, (39, 59), (4, 2)))
+    process = check("folder", tmp_path, tmp_path)
+    assert "are they [row, col] and not [x, y]?" in process.stdout or "[row, col] where [x, y] is expected" in process.stdout
 
 
 def test_archives_are_known_by_their_md5(tmp_path, monkeypatch, capsys):

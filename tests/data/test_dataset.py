@@ -57,6 +57,11 @@ def test_observers_are_kept_with_the_fixations_in_the_frame():
     assert dataset.Sample("a", (4, 6), None, lambda: looks[0], sigma=1).observers is None
 
 
+def test_observers_of_another_number_are_refused():
+    with pytest.raises(UserError, match="a: 2 fixations have 3 observers"):
+        dataset.Sample("a", (4, 6), None, lambda: ([(1, 2), (3, 3)], [0, 1, 2]), sigma=1).fixations
+
+
 def test_density_without_fixations_is_zero():
     assert not density.density_map(np.zeros((0, 2)), (20, 30), sigma=3).any()
 

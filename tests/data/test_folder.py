@@ -89,7 +89,6 @@ def test_pictures_alone_can_be_predicted(tmp_path):
 
 
 @pytest.mark.parametrize("damage, complaint", [
-    (lambda root: (root / "fixations/p3.csv").unlink(), r"p3.png: has neither fixations nor a map, 1 images"),
     (lambda root: (root / "images/p3.png").unlink(), "belong to no image, the first is 'p3'"),
     (lambda root: (root / "fixations/p3.doc").touch(), "is none of .csv"),
     (lambda root: np.save(root / "fixations/p3.npy", POINTS), "leave one file an image"),
@@ -107,7 +106,8 @@ def test_a_folder_that_does_not_fit_is_named(own, damage, complaint):
     ("a.csv", lambda path: path.write_text(""), "has to name the columns"),
     ("a.csv", lambda path: path.write_text("x,y\n3,4\n5\n"), "line 3 is not numbers"),
     ("a.csv", lambda path: path.write_text("x,y\n3,four\n"), "line 2 is not numbers"),
-    ("a.csv", lambda path: path.write_bytes(b"x,y\n\xff\xfe,3\n"), "not numbers"),
+    ("a.csv", lambda path: path.write_bytes(b"x,y\n\xff\xfe,3\n"), "is not text in UTF-8"),
+    ("a.npy", lambda path: np.save(path, np.full(SHAPE, "a")), r"expected \(N, 2\)"),
     ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY"), "cannot be read as an array"),
     ("a.npy", lambda path: np.save(path, np.array([{"x": 1}]), allow_pickle=True), "cannot be read as an array"),
     ("a.npy", lambda path: np.save(path, np.zeros((5, 3))), r"expected \(N, 2\)"),
@@ -125,7 +125,7 @@ def test_bad_files_are_named(tmp_path, name, write, complaint):
 
 
 def test_swapped_and_nan_points_are_noticed(own):
-    csv(own / "fixations/p3.csv", "x,y", [(5, col) for col in range(23, 43)])  # three of twenty: a tracker's noise
+    csv(own / "fixations/p3.csv", "x,y", [(55, col) for col in range(23, 43)])  # three of twenty: a tracker's noise
     assert load("folder", "all", own).open("p3").outside == 3
     csv(own / "fixations/p3.csv", "x,y", [(5, col) for col in range(20, 60, 2)])  # y beyond 40 in half of them
     with pytest.raises(UserError, match=r"p3: 10 of 20 fixations lie outside the 60x40 image"):
@@ -133,6 +133,19 @@ def test_swapped_and_nan_points_are_noticed(own):
     csv(own / "fixations/p3.csv", "x,y", [(float("nan"), 1)])
     with pytest.raises(UserError, match="p3: some fixations are NaN"):
         load("folder", "all", own).open("p3").fixations
+
+
+def test_an_image_that_nobody_watched_is_named_and_the_others_can_be_read(own):
+    (own / "fixations/p3.csv").unlink()
+    everything = load("folder", "all", own)
+    assert everything[2].fixations.shape == (3, 2)
+    with pytest.raises(UserError, match="p3.png: has neither fixations nor a map"):
+        everything.open("p3").density
+
+
+def test_a_row_that_ends_before_its_observer_has_none(tmp_path):
+    (tmp_path / "a.csv").write_text("x,y,observer\n1,2,ann\n3,4\n")
+    assert read_fixations(tmp_path / "a.csv", SHAPE)[1].tolist() == [1, 0]
 
 
 @pytest.mark.parametrize("sigma", ["0", "-3", "nan", "wide"])

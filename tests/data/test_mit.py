@@ -23,6 +23,12 @@ def test_points_come_back_from_their_jpeg(published):
         assert sample.density.max() == 1 and (sample.density > 0.1).mean() > 0.5  # the published one: noise
 
 
+def test_people_are_those_of_the_gaze_that_is_read(published):
+    root, _ = published
+    assert load("mit1003", "all", root).about["observers"] == "15"
+    assert load("mit1003+gaze=samples", "all", root).about["observers"] == "2"
+
+
 def test_fixations_are_found_in_raw_gaze(published):
     """The first fixation is left out; names longer than MATLAB's variables are found."""
     root, written = published

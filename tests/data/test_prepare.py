@@ -12,7 +12,7 @@ from PIL import Image
 from data.dataset import load
 from data.errors import UserError
 from data.files import read_json
-from data.prepare import prepare
+from data.prepare import _write_part, prepare
 from deep import preprocess as deep
 from shallow import preprocess as shallow
 from tests.conftest import REPOSITORY, command, one_line
@@ -170,6 +170,64 @@ def test_a_damaged_part_is_named(tmp_path):
     assert str(damaged) in line and "delete it and run the same command again" in line
     damaged.unlink()
     assert command("data.prepare", "--out", tmp_path / "out", "--limit", "200").returncode == 0
+
+
+@pytest.mark.parametrize("out", ["own", "own/images", ".", "other"])
+def test_a_folder_of_something_else_is_left_alone(tmp_path, monkeypatch, out):
+    own = tmp_path / "own"
+    salicon.write_json(own)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/manifest.json").write_text('{"a": 1}')
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="was not made by this command; give another --out"):
+        prepare("salicon", own, out)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_folder_of_parts_that_is_someone_elses_is_left_alone(tmp_path):
+    (tmp_path / "out.parts").mkdir()
+    (tmp_path / "out.parts/notes.txt").touch()
+    with pytest.raises(UserError, match=r"out.parts: is there and was not made by this command"):
+        prepare("synthetic", None, tmp_path / "out", limit=20)
+
+
+def test_a_repaired_picture_costs_its_part_alone(tmp_path):
+    osie.write(tmp_path / "osie", 80)
+    train = [str(name) for name in np.random.default_rng(2016).permutation(sorted(load("osie", "train", tmp_path / "osie").names))]
+    path = tmp_path / "osie/stimuli" / f"{train[60]}.jpg"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:3000])
+    with pytest.raises(UserError, match=f"{train[60]}.jpg"):
+        prepare("osie", tmp_path / "osie", tmp_path / "out")
+    before = {part.name: part.stat().st_mtime_ns for part in (tmp_path / "out.parts").glob("*.h5")}
+    assert len(before) == 2
+    redone = []
+
+    def note(*args):
+        redone.append(args[0].name)
+        return _write_part(*args)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("data.prepare._write_part", note)
+        prepare("osie", tmp_path / "osie", tmp_path / "out", skip_bad=True)
+    assert len(redone) == 1 and redone[0] not in before
+    with pytest.raises(UserError, match="with --skip-bad, which left out 1 images"):
+        prepare("osie", tmp_path / "osie", tmp_path / "out")
+    path.write_bytes(whole)
+    prepare("osie", tmp_path / "osie", tmp_path / "out")
+    assert read_json(tmp_path / "out/manifest.json")["left_out"] == {}
+    prepare("osie", tmp_path / "osie", tmp_path / "out", skip_bad=True)  # nothing was left out: the same
+
+
+def test_exchanged_coordinates_stop_it_even_with_skip_bad(tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("images", "fixations"):
+        (tmp_path / "own" / kind).mkdir(parents=True)
+    for index in range(15):
+        Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(tmp_path / f"own/images/{index}.png")
+        np.save(tmp_path / f"own/fixations/{index}.npy", rng.uniform(0, (59, 79), (20, 2)))  # [row, col]
+    with pytest.raises(UserError, match=r"\[row, col\] where \[x, y\] is expected"):
+        prepare("folder", tmp_path / "own", tmp_path / "out", skip_bad=True)
 
 
 @pytest.fixture

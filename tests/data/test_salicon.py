@@ -74,6 +74,7 @@ def test_json_cut_off_is_named(published, tmp_path, share):
     ("", "not laid out"), ("[]", "no images or no annotations"), ("{}", "no images or no annotations"),
     ('{"images": [{"file_name": "a.jpg", "id": 1}]}', "not laid out"),
     ('{"images": [], "annotations": [{"image_id": 3, "fixations": [[1, 2]]}]}', "no images"),
+    ('{"annotations": [{"image_id": 3, "fixations": [[1, 2]]}, {"image_id', "cut off"),
     ('{"images": [{"file_name": "COCO_train_a.jpg", "id": 1, "height": 4, "width": 5}], '
      '"annotations": [{"image_id": 3, "fixations": [[1, 2]]}]}', "annotations of image 3"),
 ])
@@ -106,6 +107,27 @@ def test_mat_editions_are_told_apart(tmp_path, edition):
     np.testing.assert_array_equal(sample.fixations, np.concatenate(written[sample.name]))
     assert sample.observers.tolist() == np.repeat(range(3), 9).tolist()
     assert len(load("salicon", "val", tmp_path)) == 3 and len(load("salicon", "test", tmp_path)) == 2
+
+
+def test_a_half_unpacked_archive_is_noticed(tmp_path):
+    """Images without their .mat, and densities of some images alone, are named; one damaged .mat stops nothing else."""
+    fixture.write_mat(tmp_path, "2017", maps=True)
+    files = sorted((tmp_path / "fixations/train").iterdir())
+    files[3].unlink()
+    files[0].write_bytes(files[0].read_bytes()[:300])
+    train = load("salicon", "train", tmp_path)
+    assert len(train) == 12 and ".mat, 2017" in train.about["edition"]
+    with pytest.raises(UserError, match=f"{files[3].name}: missing"):
+        train.open(files[3].stem).fixations
+    (tmp_path / "maps/train" / f"{files[5].stem}.png").unlink()
+    with pytest.raises(UserError, match=f"{files[5].stem}.png"):
+        train.open(files[5].stem).density
+
+
+def test_repeated_points_are_for_the_json_alone(tmp_path):
+    fixture.write_mat(tmp_path, "2015")
+    with pytest.raises(UserError, match="points=repeated is for the JSON"):
+        load("salicon+points=repeated", "train", tmp_path)
 
 
 def test_published_densities_are_used(tmp_path):

@@ -221,7 +221,7 @@ def test_another_net_does_not_go_on_with_a_run(stopped, prepared, tmp_path):
 def test_one_process_a_run_folder(prepared, tmp_path):
     with runs.alone(tmp_path / "run"):
         line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run"))
-    assert "another process is training in it" in line
+    assert "another process is at work in it" in line
     with runs.alone(tmp_path / "run"):  # free again
         pass
 
