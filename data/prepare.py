@@ -96,7 +96,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
     from data.dataset import load, shuffled
     from deep import preprocess as deep
 
-    out = Path(out).resolve()
+    out = Path(out)
     source = load(dataset, "train", root)
     wanted = {"dataset": source.name, "root": str(Path(root).resolve()) if root else None, "scale": scale, "seed": seed,
               "limit": limit, "mirror": mirror, "means": means}
@@ -108,7 +108,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
     if len(names) < 10:
         raise UserError(f"{dataset}: {len(names)} training images are too few to hold some out; at least 10 are needed")
     size = {"demo": deep.DEMO_TRAIN_SIZE, "paper": deep.TRAIN_SIZE}[scale]
-    parts_folder = out.with_name(out.name + ".parts")
+    parts_folder = _parts_of(out)
     parts = {}
     for start in range(0, len(names), A_PART):
         group = names[start:start + A_PART]
@@ -131,7 +131,7 @@ def _is_there(out, wanted, fingerprint, skip_bad):
     from data.files import read_json
 
     there = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
-    parts = out.with_name(out.name + ".parts")
+    parts = _parts_of(out)
     strange = [folder for folder, ours in ((out, {"shallow", "deep"} <= set(there)), (parts, False))
                if not ours and folder.exists() and not (folder.is_dir() and all(map(_is_part, folder.iterdir())))]
     if strange:
@@ -151,6 +151,12 @@ def _is_there(out, wanted, fingerprint, skip_bad):
                         "again, or repair them and delete the folder")
     print(f"{out}: {there['images']} images of {wanted['dataset']}, prepared before")
     return True
+
+
+def _parts_of(out):
+    """The folder beside `out` where parts wait for each other."""
+    whole = out.resolve()  # "." has a name then
+    return out.parent / f"{whole.name}.parts" if out.name else whole.with_name(f"{whole.name}.parts")
 
 
 def _is_part(path):
