@@ -33,6 +33,7 @@ PRESETS = {
     "demo": {**PAPER, "init": "released", "epochs": None, "updates": 100, "learning_rate": (2.0, 2.0 / 300),
              "validate_every": 5},
 }
+CONV3_FILTERS = {"salicon": 128, "isun": 64}  # section 3.2
 LOSSES = ("squared", "l1", "cross-entropy")
 
 

@@ -1,0 +1,187 @@
+"""The authors' pickle: read without running it, in bounded memory, and refused where it is forged."""
+import os
+import pickle
+import resource
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import UserError
+from shallow import pickled, weights
+from shallow.pickled import Thing, read_pickle, to_array
+from shallow.predictor import Predictor
+from shallow.released import convert
+from tests.conftest import REPOSITORY, command, one_line
+from tests.fixtures import py2pickle
+from tests.fixtures.py2pickle import Call, Name, New
+
+
+def random_weights(conv3=64, seed=0):
+    rng = np.random.default_rng(seed)
+    shapes = {"conv1": (32, 3, 5, 5), "conv2": (64, 32, 3, 3), "conv3": (conv3, 64, 3, 3), "fc1": (100 * conv3, 4608),
+              "fc2": (2304, 2304)}
+    return {name: ((0.02 * rng.standard_normal(shape, np.float32)),
+                   rng.standard_normal(shape[-1] if name.startswith("fc") else shape[0], np.float32))
+            for name, shape in shapes.items()}
+
+
+@pytest.fixture(scope="module")
+def isun(tmp_path_factory):
+    path, arrays = tmp_path_factory.mktemp("pickle") / "JuntingNet_iSUN.pickle", random_weights()
+    path.write_bytes(py2pickle.dumps(py2pickle.network(arrays)))
+    return path, arrays
+
+
+def test_weights_and_what_it_says_of_its_making(isun, tmp_path, capsys):
+    path, arrays = isun
+    convert(path, tmp_path / "weights.npz")
+    printed = capsys.readouterr().out
+    for line in ("max_epochs: 1200", "update_learning_rate: 9.99", '"start": 0.05, "stop": 0.0001', 'layer pool2: {"pool_size": [2, 2]',
+                 "history: 5 epochs", '{"epoch": 1, "train_loss": 0.25, "valid_loss": 0.5}', "34,864,384 weights"):
+        assert line in printed, printed
+    found, settings_found = weights.load(tmp_path / "weights.npz")
+    for name, (kernels, biases) in arrays.items():
+        np.testing.assert_array_equal(found[f"{name}.W"], kernels)
+        np.testing.assert_array_equal(found[f"{name}.b"], biases)
+    assert settings_found["conv3_filters"] == 64 and settings_found["pools"] == "2x2" and settings_found["fit"] == "crop"
+    predictor = Predictor(tmp_path / "weights.npz")
+    assert predictor.smoothing == "released" and predictor.target_range == (-1, 1)
+    assert predictor.predict(np.zeros((60, 80, 3), np.uint8)).shape == (60, 80)
+
+
+def test_pools_of_figure_2_are_recognised(isun, tmp_path):
+    path = tmp_path / "net.pickle"
+    path.write_bytes(py2pickle.dumps(py2pickle.network(isun[1], images=1, pool=3)))
+    convert(path, tmp_path / "weights.npz")
+    assert weights.load(tmp_path / "weights.npz")[1]["pools"] == "3x3"
+
+
+@pytest.mark.slow
+def test_training_data_are_passed_over_in_bounded_memory(isun, tmp_path):
+    """A gigabyte of training data costs nothing: the peak stays near what the weights take, twice for writing them."""
+    path = tmp_path / "large.pickle"
+    small = py2pickle.dumps(py2pickle.network(isun[1], images=0))
+    size = 2**30 // (3 * 96 * 96 * 4) * 3 * 96 * 96 * 4
+    images = py2pickle._array(np.zeros((0, 3, 96, 96), np.float32))
+    whole = images.replace(b"(" + b"K\x00K\x03K`K`t", b"(J" + (size // (3 * 96 * 96 * 4)).to_bytes(4, "little") + b"K\x03K`K`t")
+    head, tail = whole.rsplit(b"U\x00", 1)
+    before, after = small.split(images, 1)
+    with open(path, "wb") as file:
+        file.write(before + head + b"T" + size.to_bytes(4, "little"))
+        file.seek(size, 1)  # a hole
+        file.write(tail + after)
+    code = ("import sys\nfrom shallow.released import convert\nconvert(sys.argv[1], sys.argv[2])\n"
+            "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])")
+    process = subprocess.run([sys.executable, "-c", code, path, tmp_path / "w.npz"], cwd=REPOSITORY, text=True, capture_output=True)
+    assert process.returncode == 0, process.stderr
+    peak, held = 1024 * int(process.stdout.split()[-1]), 4 * 34_864_384
+    assert peak < 2 * held + 200e6 < 2**30, peak
+
+
+plain = st.recursive(st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats(allow_nan=False) | st.text(max_size=30),
+                     lambda inner: st.lists(inner, max_size=5) | st.tuples(inner) | st.tuples(inner, inner, inner)
+                     | st.dictionaries(st.text(max_size=5) | st.integers(), inner, max_size=5), max_leaves=20)
+
+
+@given(plain)
+@settings(max_examples=200)
+def test_plain_values_read_as_python_reads_them(tmp_path_factory, value):
+    path = tmp_path_factory.getbasetemp() / "plain.pickle"
+    for protocol in (1, 2):
+        path.write_bytes(pickle.dumps(value, protocol))
+        assert read_pickle(path) == value
+
+
+@pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3), np.array(3, np.float32), np.zeros((0, 4), np.int64),
+                                   np.arange(5, dtype=">i4").astype("<i4")])
+def test_arrays_read_as_they_were(tmp_path, array):
+    (tmp_path / "a").write_bytes(py2pickle.dumps([array, py2pickle.on_card(array)]))
+    for found in read_pickle(tmp_path / "a"):
+        np.testing.assert_array_equal(to_array(found), array)
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch bombed",)
+
+
+MALICIOUS = {
+    "os.system": lambda: pickle.dumps(Bomb(), 2),
+    "builtins.eval": lambda: py2pickle.dumps(Call("__builtin__.eval", ("open('bombed', 'w')",))),
+    "nested in a network": lambda: py2pickle.dumps(New("nolearn.lasagne.base.NeuralNet", (), {
+        "layers_": [Call("subprocess.call", (["touch", "bombed"],))]})),
+    "reduce of a reduce": lambda: py2pickle.dumps(Call("numpy.core.multiarray._reconstruct", (Call("posix.system", ("touch bombed",)),))),
+    "getattr": lambda: py2pickle.dumps(Call("__builtin__.getattr", (Name("numpy.ndarray"), "tofile"))),
+    "old instance": lambda: b"(S'touch bombed'\nios\nsystem\n.",
+    "protocol 4": lambda: pickle.dumps(Bomb(), 4),
+}
+
+
+@pytest.mark.parametrize("kind", MALICIOUS)
+def test_forged_files_are_refused_and_nothing_is_run(tmp_path, monkeypatch, kind):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.pickle").write_bytes(MALICIOUS[kind]())
+    with pytest.raises(UserError, match="nothing of it was run|none of a pickle of protocol 2") as error:
+        convert(tmp_path / "net.pickle", tmp_path / "weights.npz")
+    assert "net.pickle" in str(error.value) and not (tmp_path / "bombed").exists()
+    assert not (tmp_path / "weights.npz").exists()
+
+
+def numpy_calls():
+    """What numpy would do if it were called: allocate 8 TB."""
+    return Call("numpy.core.multiarray._reconstruct", (Name("numpy.ndarray"), (10**9 // 1000, 10**6), "b"))
+
+
+BOMBS = {
+    "a huge shape": lambda: py2pickle.dumps(numpy_calls()),
+    "a string of 2 GB in a small file": lambda: b"\x80\x02T\xff\xff\xff\x7fabc.",
+    "a text of 2 GB": lambda: b"\x80\x02X\xff\xff\xff\x7fabc.",
+    "a number of 2 GB": lambda: b"\x80\x02\x8b\xff\xff\xff\x7fabc.",
+    "a negative length": lambda: b"\x80\x02T\xff\xff\xff\xffabc.",
+    "doubling lists": lambda: b"\x80\x02]q\x00" + b"".join(b"](h" + bytes([i]) + b"h" + bytes([i]) + b"eq" + bytes([i + 1])
+                                                           for i in range(200)) + b".",
+    "tuples a million deep": lambda: b"\x80\x02)" + b"\x85" * 1_000_000 + b".",
+    "a deep key of a dict": lambda: b"\x80\x02})" + b"\x85" * 500_000 + b"Ns.",
+    "objects without end": lambda: b"\x80\x02" + b"}" * (pickled.INSTRUCTIONS + 10) + b".",
+    "it takes what was never there": lambda: b"\x80\x02R.", "tuples of nothing": lambda: b"\x80\x02\x87.",
+    "an unknown note": lambda: b"\x80\x02h\x07.", "a name without end": lambda: b"\x80\x02c" + b"x" * 5000,
+    "calls a number": lambda: b"\x80\x02K\x01)R.", "empty": lambda: b"", "text": lambda: b"<html>not found</html>",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_bombs_and_damage_are_one_line(tmp_path, kind):
+    (tmp_path / "net.pickle").write_bytes(BOMBS[kind]())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="net.pickle") as error:
+        convert(tmp_path / "net.pickle", tmp_path / "weights.npz")
+    assert "\n" not in str(error.value)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # a gigabyte
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.9999])
+def test_a_file_cut_off_is_named(isun, tmp_path, share):
+    whole = isun[0].read_bytes()
+    (tmp_path / "net.pickle").write_bytes(whole[:int(share * len(whole))])
+    with pytest.raises(UserError, match="net.pickle: cut off at byte"):
+        convert(tmp_path / "net.pickle", tmp_path / "weights.npz")
+
+
+def test_another_net_is_named(isun, tmp_path):
+    arrays = {**isun[1], "fc2": (np.zeros((2304, 2000), np.float32), np.zeros(2000, np.float32))}
+    (tmp_path / "net.pickle").write_bytes(py2pickle.dumps(py2pickle.network(arrays, images=0)))
+    line = one_line(command("shallow.released", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
+    assert "layer 'output'" in line and "(2304, 2000)" in line and "is it shallow_net.pickle" in line
+    (tmp_path / "net.pickle").write_bytes(py2pickle.dumps({"weights": [1, 2, 3]}))
+    assert "no trained network of nolearn" in one_line(command("shallow.released", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
+
+
+def test_a_name_can_be_allowed_and_is_still_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a").write_bytes(pickle.dumps(Bomb(), 2))
+    found = read_pickle(tmp_path / "a", allow={"posix.system"})
+    assert isinstance(found, Thing) and found.name == "posix.system" and not (tmp_path / "bombed").exists()
