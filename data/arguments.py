@@ -41,3 +41,11 @@ def _whole(text, least, wanted):
     if value < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not {wanted}")
     return value
+
+
+def option(text):
+    """"name=value" -> (name, value), whole numbers as numbers."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, int(value) if value.isdecimal() else value

@@ -75,11 +75,13 @@ def strip(cells, width):
     return row
 
 
-def write_png(path, array):
-    """Write uint8 (H, W) or (H, W, 3) as PNG, atomically."""
-    from PIL import Image
+def write_png(path, array, small=False):
+    """Write uint8 (H, W) or (H, W, 3), RGB, as PNG, atomically; `small` takes ten times as long for it."""
+    import cv2
 
     from data.files import atomic
 
+    smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
+    _, data = cv2.imencode(".png", array[:, :, ::-1] if array.ndim == 3 else array, smallest if small else [])
     with atomic(path) as scratch:
-        Image.fromarray(array).save(scratch, format="PNG", optimize=True)
+        scratch.write_bytes(data.tobytes())

@@ -54,7 +54,8 @@ class Predictor:
                             f"{LARGEST_SIDE}, not {self.longest_side!r}")
         layers, shapes = read_caffemodel(weights), net_shapes(DEPLOY)
         check_weights(layers, shapes, weights)  # neither engine fails tidily
-        self._forward = ENGINES[engine](weights, {name: layers[name] for name in shapes})
+        # float32 (n, 3, h, w) -> float32 (n, 1, h, w); h and w multiples of 4
+        self.forward = ENGINES[engine](weights, {name: layers[name] for name in shapes})
 
     def predict(self, image):
         """Predict where people look.
@@ -67,7 +68,17 @@ class Predictor:
         -------
         float32 (H, W) in [0, 1]
         """
-        return preprocess.to_saliency(self.answer(image), image.shape[:2], self.scaling, self.mean_map)
+        return self.from_net(self.forward(self.to_net(image)[None])[0], image.shape[:2])
+
+    def to_net(self, image):
+        """uint8 (H, W, 3) RGB -> float32 (3, h, w), h and w multiples of 4, what `forward` takes."""
+        resized = preprocess.resize_image(image, preprocess.fit_size(image.shape[:2], self.longest_side))
+        return preprocess.pad(preprocess.to_input(resized, self.mean_bgr))
+
+    def from_net(self, answer, shape):
+        """float32 (1, h, w), an answer of `forward` -> float32 (H, W) in [0, 1], for an image of this shape."""
+        width, height = preprocess.fit_size(shape, self.longest_side)
+        return preprocess.to_saliency(answer[0, :height, :width], shape, self.scaling, self.mean_map)
 
     def answer(self, image):
         """What the net itself says, at its own size.
@@ -80,9 +91,8 @@ class Predictor:
         -------
         float32 (h, w), about [-1, 1]
         """
-        size = preprocess.fit_size(image.shape[:2], self.longest_side)
-        fed = preprocess.pad(preprocess.to_input(preprocess.resize_image(image, size), self.mean_bgr))[None]
-        return self._forward(fed)[0, 0, :size[1], :size[0]]
+        width, height = preprocess.fit_size(image.shape[:2], self.longest_side)
+        return self.forward(self.to_net(image)[None])[0, 0, :height, :width]
 
 
 def _caffe(_, layers):

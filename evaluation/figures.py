@@ -130,7 +130,7 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
         cells = [sample.image, *(draw(sample.image, saliency) for saliency in
                                  (sample.density, *(source[sample.name] for source in maps)))]
         strips.append(strip(cells, CELL_WIDTH))
-    write_png(path, np.concatenate(strips))
+    write_png(path, np.concatenate(strips), small=True)
 
 
 def grey_map(_image, saliency):
@@ -156,7 +156,7 @@ def filters(array, path, title):
         top, left = pitch * divmod(index, across)
         sheet[top:top + rows * factor, left:left + columns * factor] = np.kron(
             stretch(values), np.ones((factor, factor, 1), np.uint8))
-    write_png(path, np.concatenate([_header([title], sheet.shape[1]), sheet]))
+    write_png(path, np.concatenate([_header([title], sheet.shape[1]), sheet]), small=True)
 
 
 def read_filters(path):

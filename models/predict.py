@@ -1,16 +1,28 @@
-"""python -m models.predict: saliency maps for pictures, or for the test images of a data set.
+"""python -m models.predict: saliency maps for pictures, videos, or the images of a data set.
 
-Writes OUT/predictions.h5 with one float32 map an image, and for pictures also OUT/<name>.png: the
-map in grey, as bright as people are expected to look. A picture that cannot be read is named and
-left out; the exit code says that there was one.
+Writes OUT/predictions.h5 with one float32 map an image, and what --write names: png (the map in grey, as bright as
+people are expected to look), overlay (a heat map over the picture), npy; lsun, salicon and mit300 are what these
+challenges want to be sent. Of a video, OUT/NAME.mp4 shows the heat map over each frame. A picture that cannot
+be read is named and left out; the exit code says that there was one.
 """
 import argparse
+import contextlib
+import glob
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from data.arguments import positive_int
+import numpy as np
+
+from data.arguments import option, positive_int
 from data.errors import UserError, run
 from models import NETS, load
+
+VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
+PICTURES = ("png", "overlay", "npy")
+CHALLENGES = ("lsun", "salicon", "mit300")
+BATCH = 32  # images that the shallow net answers at once; the deep net takes them one by one
+THREADS = 2  # that decode the next images, and write the last ones, while the net works
 
 
 def main():
@@ -20,47 +32,90 @@ def main():
     parser.add_argument("--net", choices=NETS, required=True)
     parser.add_argument("--weights", required=True, help="weights.npz (shallow) or .caffemodel (deep)")
     what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--images", help="an image, or a folder of images")
+    what.add_argument("--images", nargs="+", help="pictures, folders of pictures, patterns like 'a/*.jpg', or videos")
     what.add_argument("--dataset", help="the images of this data set on which models are scored instead")
     parser.add_argument("--data-root", help="where the data set lies on disk")
     parser.add_argument("--split", help="of the data set; default: test, or val where test has no public fixations")
     parser.add_argument("--limit", type=positive_int, help="only the first so many images")
-    parser.add_argument("--option", action="append", default=[], type=_option, metavar="NAME=VALUE",
+    parser.add_argument("--option", action="append", default=[], type=option, metavar="NAME=VALUE",
                         help="of the net's Predictor: fit=crop, smoothing=released (shallow), scaling=consistent, "
-                             "longest_side=512 (deep); may be given several times")
+                             "longest_side=512, engine=opencv (deep); may be given several times")
+    parser.add_argument("--write", nargs="+", choices=[*PICTURES, *CHALLENGES], metavar="FORMAT",
+                        help=f"of {', '.join([*PICTURES, *CHALLENGES])}; default: png for pictures")
+    parser.add_argument("--model", help="its name in files for challenges (default: the net's)")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
-    from data.files import image_files, read_image
-
+    write, videos = args.write or (["png"] if args.images else []), []
     if args.images:
-        files = image_files(args.images)
-        if Path(args.out).resolve() in {path.parent.resolve() for path in files}:
-            raise UserError(f"{args.out}: is where the pictures are, and maps would overwrite them; give another --out")
-        names = _unique_names(files)
-        sources = [(name, lambda path=path: read_image(path)) for name, path in zip(names, files)]
+        sources, videos = find_sources(args.images, Path(args.out))
     else:
-        from data.dataset import load as load_dataset
-        from data.dataset import scored_split
-        dataset = load_dataset(args.dataset, args.split or scored_split(args.dataset), args.data_root)
-        sources = [(name, lambda name=name: dataset.open(name).image) for name in dataset.names]
+        sources = _of_dataset(args)
     predictor = load(args.net, args.weights, **dict(args.option))
-    failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.net,
-                         pictures=bool(args.images))
+    failed = 0
+    if sources:
+        failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.model or args.net, write,
+                             whole=not args.images, split=args.split)
+    for path in videos:
+        predict_video(predictor, path, Path(args.out) / f"{path.stem}.mp4", args.limit)
     return 1 if failed else 0
 
 
-def predict_all(predictor, sources, out, model, pictures):
-    """Predict and write, image by image; memory holds one.
+def find_sources(patterns, out):
+    """Pictures and videos that files, folders and patterns name.
+
+    Parameters
+    ----------
+    patterns : list of str
+    out : Path
+        Where maps go; not where pictures are.
+
+    Returns
+    -------
+    (list of (name, shape, read), list of Path)
+        Of pictures, `shape` and `read` are callables: (H, W) from the file's header, uint8 (H, W, 3) RGB; and videos.
+
+    Raises
+    ------
+    UserError
+        A pattern names nothing, or `out` would overwrite pictures.
+    """
+    from data.files import image_files, image_shape, read_image
+
+    files = []
+    for pattern in patterns:
+        found = [Path(pattern)] if Path(pattern).exists() else sorted(map(Path, glob.glob(pattern, recursive=True)))
+        if not found:
+            raise UserError(f"{pattern}: no such file or folder; check the path given for the images")
+        for path in found:
+            files += [path] if path.suffix.lower() in VIDEO_SUFFIXES else image_files(path)
+    files = list(dict.fromkeys(files))
+    if out.resolve() in {path.parent.resolve() for path in files}:
+        raise UserError(f"{out}: is where the pictures are, and maps would overwrite them; give another --out")
+    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
+    pictures = [path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES]
+    return [(name, lambda path=path: image_shape(path), lambda path=path: read_image(path))
+            for name, path in zip(_unique_names(pictures), pictures)], videos
+
+
+def predict_all(predictor, sources, out, model, write=(), whole=False, split=None):
+    """Predict and write; memory holds two batches.
+
+    The shallow net answers `BATCH` images at a time; the deep net takes them one by one, those of one size after each
+    other, since Caffe lays its memory out anew for another size.
 
     Parameters
     ----------
     predictor : Predictor
-    sources : list of (name, callable () -> uint8 (H, W, 3))
+    sources : list of (name, shape, read) as of `find_sources`
     out : path of a folder
     model : str, stored with the maps
-    pictures : bool
-        Write PNGs too, and go on after a picture that cannot be read; a data set must be whole.
+    write : collection of str
+        Of `PICTURES` and `CHALLENGES`.
+    whole : bool
+        Stop at the first image that cannot be read, as a data set must be whole, instead of going on.
+    split : str or None
+        Of the data set; the salicon format's name wants it.
 
     Returns
     -------
@@ -73,36 +128,155 @@ def predict_all(predictor, sources, out, model, pictures):
         Not one image could be read, or nothing can be written to `out`.
     """
     from data.maps import write_maps
-    from data.pictures import write_png
     from data.progress import progress
+    from models import exports
 
-    failed = 0
-    with write_maps(out / "predictions.h5", model) as store:
-        for name, read in progress(sources, description=f"{model} net predicts"):
-            try:
-                image = read()
-            except UserError as error:
-                if not pictures:
-                    raise
-                print(f"\nleft out: {error}", file=sys.stderr)
-                failed += 1
-                continue
-            saliency = predictor.predict(image)
-            store(name, saliency)
-            if pictures:
-                write_png(out / f"{name}.png", (saliency * 255).round().astype("uint8"))
+    failed, shapes, batch = 0, {}, BATCH if hasattr(predictor, "predict_batch") else 1
+    targets = {kind: exports.target(kind, out, model, split) for kind in CHALLENGES if kind in write}
+    if batch == 1:
+        sources = sorted(sources, key=_shape_or_none)
+    groups = [sources[start:start + batch] for start in range(0, len(sources), batch)]
+    with contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(exports.writing(kind, path, model)) for kind, path in targets.items()]
+        store = stack.enter_context(write_maps(out / "predictions.h5", model))
+        bar = stack.enter_context(progress(total=len(sources), description=f"{model} net predicts"))
+        pool = stack.enter_context(ThreadPoolExecutor(THREADS))
+
+        def finish(futures):
+            for future in futures:
+                name, saliency = future.result()
+                shapes[name] = saliency.shape
+                for add in (store, *writers):
+                    add(name, saliency)
+
+        finishing = []
+        for group in _ahead(pool, groups, predictor):
+            for one in group:
+                if isinstance(one, UserError):
+                    if whole:
+                        raise one
+                    print(f"\nleft out: {one}", file=sys.stderr)
+                    failed += 1
+            good = [one for one in group if not isinstance(one, UserError)]
+            answers = predictor.forward(np.stack([fed for _, _, fed in good])) if good else []
+            finish(finishing)
+            finishing = [pool.submit(_finished, predictor, out, name, image, answer, write)
+                         for (name, image, _), answer in zip(good, answers)]
+            bar.update(len(group))
+        finish(finishing)
         if failed == len(sources):
             raise UserError("not one of the images could be read; nothing was written")
+    for kind, path in targets.items():
+        exports.check(kind, path, shapes)
+        print(f"{path}: {len(shapes)} maps, read again")
     print(f"{out}: {len(sources) - failed} maps" + (f", {failed} unreadable images left out" if failed else ""))
     return failed
 
 
-def _option(text):
-    """"name=value" -> (name, value), whole numbers as numbers."""
-    name, equals, value = text.partition("=")
-    if not (name and equals and value):
-        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
-    return name, int(value) if value.isdecimal() else value
+def predict_video(predictor, path, out, limit=None):
+    """Lay a heat map over each frame of a video.
+
+    Parameters
+    ----------
+    predictor : Predictor
+    path : path of a video that OpenCV can read
+    out : path of the .mp4 to write; without sound
+    limit : int or None
+        Frames.
+
+    Raises
+    ------
+    UserError
+        The video cannot be read, or OpenCV cannot write one here.
+    """
+    import cv2
+
+    from data.files import atomic
+    from data.pictures import overlay
+    from data.progress import progress
+
+    video = cv2.VideoCapture(str(path))
+    read, frame = video.read()
+    if not read:
+        raise UserError(f"{path}: not one frame can be read as a video; is it one, and not cut off?")
+    count, writer = 0, None
+    total = min(filter(None, (int(video.get(cv2.CAP_PROP_FRAME_COUNT)), limit)), default=None)
+    with atomic(out) as scratch, progress(total=total, description=path.name, unit="frame") as bar:
+        try:
+            writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter_fourcc(*"mp4v"), video.get(cv2.CAP_PROP_FPS) or 25,
+                                     frame.shape[1::-1])
+            if not writer.isOpened():
+                raise UserError(f"{out}: OpenCV cannot write a video here; extract frames, and predict those")
+            while read and (limit is None or count < limit):
+                image = np.ascontiguousarray(frame[:, :, ::-1])
+                writer.write(np.ascontiguousarray(overlay(image, predictor.predict(image))[:, :, ::-1]))
+                count += 1
+                bar.update()
+                read, frame = video.read()
+        finally:
+            video.release()
+            if writer is not None:
+                writer.release()
+    print(f"{out}: {count} frames")
+
+
+def _of_dataset(args):
+    """Sources of a data set's images."""
+    from data.dataset import load as load_dataset
+    from data.dataset import scored_split
+
+    args.split = args.split or scored_split(args.dataset)
+    dataset = load_dataset(args.dataset, args.split, args.data_root)
+    return [(name, lambda name=name: dataset.open(name).shape, lambda name=name: dataset.open(name).image)
+            for name in dataset.names]
+
+
+def _ahead(pool, groups, predictor):
+    """What is to be fed for each group of sources; the next group is read while this one is worked on."""
+    pending = None
+    for group in [*groups, None]:
+        coming = None if group is None else [pool.submit(_fed, predictor, *source) for source in group]
+        if pending is not None:
+            yield [future.result() for future in pending]
+        pending = coming
+
+
+def _fed(predictor, name, _shape, read):
+    """(name, image, what the net is fed), or the UserError that says why not."""
+    try:
+        image = read()
+    except UserError as error:
+        return error
+    return name, image, predictor.to_net(image)
+
+
+def _finished(predictor, out, name, image, answer, write):
+    """(name, map) of the net's answer, once its pictures are written."""
+    saliency = predictor.from_net(answer, image.shape[:2])
+    _write_pictures(out, name, image, saliency, write)
+    return name, saliency
+
+
+def _write_pictures(out, name, image, saliency, write):
+    from data.files import atomic
+    from data.pictures import overlay, write_png
+    from models.exports import to_grey
+
+    if "png" in write:
+        write_png(out / f"{name}.png", to_grey(saliency))
+    if "overlay" in write:
+        write_png(out / f"{name}_overlay.png", overlay(image, saliency))
+    if "npy" in write:
+        with atomic(out / f"{name}.npy") as scratch:
+            np.save(scratch, saliency)
+
+
+def _shape_or_none(source):
+    """A key that brings images of one size together; unreadable ones come first and are told of when they are read."""
+    try:
+        return source[1]()
+    except UserError:
+        return (0, 0)
 
 
 def _unique_names(files):

@@ -11,7 +11,7 @@ class Predictor:
 
     Parameters
     ----------
-    weights : path of an .npz as a run of ours writes
+    weights : path of an .npz as a run of ours writes, or shallow.released makes
     fit : "squash" or "crop" or None
         How an image becomes 96x96, see `shallow.preprocess`; None takes what the weights were made
         for, as their settings say.
@@ -65,9 +65,16 @@ class Predictor:
         -------
         list of float32 (H, W) in [0, 1]
         """
-        fed = preprocess.to_input(np.stack([self._fit(image) for image in images]))
-        return [preprocess.to_saliency(answer, image.shape[:2], self.smoothing, self.target_range)
-                for answer, image in zip(self.forward(fed), images)]
+        answers = self.forward(np.stack([self.to_net(image) for image in images]))
+        return [self.from_net(answer, image.shape[:2]) for answer, image in zip(answers, images)]
+
+    def to_net(self, image):
+        """uint8 (H, W, 3) RGB -> float32 (3, 96, 96) in [0, 1], what `forward` takes a batch of."""
+        return preprocess.to_input(self._fit(image))
+
+    def from_net(self, answer, shape):
+        """float32 (2304,), an answer of `forward` -> float32 (H, W) in [0, 1], for an image of this shape."""
+        return preprocess.to_saliency(answer, shape, self.smoothing, self.target_range)
 
     def forward(self, fed):
         """What the net answers to images of its own size: float32 (n, 3, 96, 96) in [0, 1] -> float32 (n, 2304).

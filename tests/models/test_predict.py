@@ -1,3 +1,9 @@
+import base64
+import io
+import json
+import re
+import zipfile
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -5,7 +11,9 @@ from PIL import Image
 import models
 from data.errors import UserError
 from data.maps import Maps
-from tests.conftest import command, one_line
+from models import exports
+from tests.conftest import REPOSITORY, command, one_line
+from tests.fixtures import lsun, mit, salicon
 
 
 @pytest.fixture
@@ -102,3 +110,136 @@ def test_options_are_checked(deep_weights):
 def test_unknown_net():
     with pytest.raises(UserError, match="shallow, deep"):
         models.load("medium", "weights")
+
+
+def test_patterns_files_and_formats(pictures, tmp_path, deep_weights):
+    process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", pictures / "wide.png",
+                      f"{pictures}/t*.jpg", "--write", "png", "overlay", "npy", "--out", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    there = {path.name for path in (tmp_path / "out").iterdir()}
+    assert there == {"predictions.h5", *(f"{name}{end}" for name in ("wide", "tall") for end in (".png", "_overlay.png", ".npy"))}
+    maps = Maps(tmp_path / "out/predictions.h5")
+    np.testing.assert_array_equal(np.load(tmp_path / "out/tall.npy"), maps["tall"])
+    assert np.asarray(Image.open(tmp_path / "out/tall_overlay.png")).shape == (101, 67, 3)
+    line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", f"{pictures}/*.gif",
+                            "--out", tmp_path / "out2"))
+    assert "*.gif: no such file or folder" in line
+
+
+@pytest.mark.parametrize("net", models.NETS)
+def test_batches_and_order_change_nothing(net, tmp_path, request):
+    """Forty pictures of three sizes with a broken one among them: every map is what a single call gives."""
+    rng, folder = np.random.default_rng(0), tmp_path / "many"
+    folder.mkdir()
+    for index in range(40):
+        shape = [(60, 80), (80, 60), (60, 90)][index % 3]
+        Image.fromarray(rng.integers(0, 255, (*shape, 3), np.uint8)).save(folder / f"p{index:02d}.png")
+    (folder / "p17.png").write_bytes(b"no")
+    weights = request.getfixturevalue(f"{net}_weights")
+    process = command("models.predict", "--net", net, "--weights", weights, "--images", folder, "--out", tmp_path / "out")
+    assert process.returncode == 1 and "39 maps, 1 unreadable" in process.stdout
+    maps, predictor = Maps(tmp_path / "out/predictions.h5"), models.load(net, weights)
+    for index in (0, 1, 2, 16, 18, 31, 32, 39):
+        image = np.asarray(Image.open(folder / f"p{index:02d}.png"))
+        np.testing.assert_allclose(maps[f"p{index:02d}"], predictor.predict(image), atol=1e-5)
+
+
+def test_a_video(tmp_path, deep_weights):
+    import cv2
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (80, 60))
+    for index in range(6):
+        writer.write(np.full((60, 80, 3), 40 * index, np.uint8))
+    writer.release()
+    process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "film.avi", "--out", tmp_path / "out")
+    assert process.returncode == 0 and "film.mp4: 6 frames" in process.stdout, process.stderr
+    video = cv2.VideoCapture(str(tmp_path / "out/film.mp4"))
+    frames = [video.read() for _ in range(7)]
+    assert [good for good, _ in frames] == [True] * 6 + [False] and frames[0][1].shape == (60, 80, 3)
+    (tmp_path / "cut.mp4").write_bytes(b"no film")
+    line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "cut.mp4", "--out", tmp_path / "o"))
+    assert "cut.mp4: not one frame can be read" in line and not (tmp_path / "o/cut.mp4").exists()
+
+
+def run_on(kind, root, weights, out, *options):
+    return command("models.predict", "--net", "deep", "--weights", weights, "--dataset", kind, "--data-root", root, "--model", "net",
+                   "--option", "longest_side=64", "--out", out, *options)
+
+
+def test_what_mit300_wants(tmp_path, deep_weights):
+    mit.write_mit300(tmp_path / "mit300")
+    process = run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--write", "mit300")
+    assert process.returncode == 0 and "net.zip: 3 maps, read again" in process.stdout, process.stderr
+    shapes = {f"i{index}": (200 + 40 * index, 320) for index in (1, 2, 3)}
+    exports.check("mit300", tmp_path / "out/net.zip", shapes)
+    maps = Maps(tmp_path / "out/predictions.h5")
+    with zipfile.ZipFile(tmp_path / "out/net.zip") as archive:
+        assert sorted(archive.namelist()) == ["net/i1.jpg", "net/i2.jpg", "net/i3.jpg"]
+        picture = np.asarray(Image.open(io.BytesIO(archive.read("net/i2.jpg")))) / 255
+        assert np.abs(picture - maps["i2"]).max() < 0.1
+    for wrong, complaint in (({**shapes, "i4": (9, 9)}, "1 images have no map in it .i4"), ({"i1": shapes["i1"]}, "2 maps no image"),
+                             ({**shapes, "i3": (9, 9)}, r"i3: is of shape \(320, 320\)")):
+        with pytest.raises(UserError, match=complaint):
+            exports.check("mit300", tmp_path / "out/net.zip", wrong)
+    (tmp_path / "net.zip").write_bytes(b"PK")
+    with pytest.raises(UserError, match="not an archive of JPEGs"):
+        exports.check("mit300", tmp_path / "net.zip", shapes)
+
+
+def test_what_the_salicon_server_wants(tmp_path, deep_weights):
+    salicon.write_json(tmp_path / "salicon")
+    process = run_on("salicon", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--write", "salicon")
+    assert process.returncode == 0, process.stderr
+    path, shapes = tmp_path / "out/fixations_test2014_net_results.json", {f"COCO_test2014_{n:012d}": (480, 640) for n in (7, 17)}
+    exports.check("salicon", path, shapes)
+    entries = json.loads(path.read_text())
+    maps = Maps(tmp_path / "out/predictions.h5")
+    for entry in entries:
+        picture = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["saliency_map"]))))
+        np.testing.assert_array_equal(picture, exports.to_grey(maps[f"COCO_test2014_{entry['image_id']:012d}"]))
+    path.write_text(json.dumps([*entries, entries[0]]))
+    with pytest.raises(UserError, match="in it twice"):
+        exports.check("salicon", path, shapes)
+    path.write_text(json.dumps(entries)[:-40])
+    with pytest.raises(UserError, match="not the SALICON server's JSON"):
+        exports.check("salicon", path, shapes)
+    line = one_line(run_on("salicon", tmp_path, deep_weights, tmp_path / "o", "--split", "train", "--write", "salicon"))
+    assert "the SALICON server scores val and test, not 'train'" in line and not (tmp_path / "o").exists()
+
+
+def test_what_lsun_wants(tmp_path, deep_weights):
+    import scipy.io
+    lsun.write(tmp_path / "isun", "isun")
+    process = run_on("isun", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--write", "lsun")
+    assert process.returncode == 0, process.stderr
+    maps = Maps(tmp_path / "out/predictions.h5")
+    shapes = {f"sun_test_{index:04d}": (120 + 10 * index, 160) for index in range(3)}
+    exports.check("lsun", tmp_path / "out/lsun", shapes)
+    np.testing.assert_array_equal(scipy.io.loadmat(tmp_path / "out/lsun/sun_test_0001.mat")["I"], maps["sun_test_0001"])
+    scipy.io.savemat(tmp_path / "out/lsun/sun_test_0001.mat", {"I": 2 * np.ones((130, 160))})
+    with pytest.raises(UserError, match="leaves the range from 0 to 1"):
+        exports.check("lsun", tmp_path / "out/lsun", shapes)
+    (tmp_path / "out/lsun/sun_test_0000.mat").unlink()
+    with pytest.raises(UserError, match="sun_test_0000.mat: missing"):
+        exports.check("lsun", tmp_path / "out/lsun", shapes)
+
+
+def test_an_export_that_fails_leaves_nothing_half_written(tmp_path):
+    path = exports.target("mit300", tmp_path, "net")
+    with pytest.raises(RuntimeError), exports.writing("mit300", path, "net") as add:
+        add("i1", np.zeros((4, 5)))
+        raise RuntimeError("the net died")
+    with pytest.raises(UserError, match="is no COCO image"), exports.writing("salicon", exports.target("salicon", tmp_path, "net", "val"), "net") as add:
+        add("cat", np.zeros((4, 5)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_example_of_the_readme(tmp_path, monkeypatch, deep_weights):
+    code = re.findall(r"```python\n(.*?)```", (REPOSITORY / "models/README.md").read_text(), re.DOTALL)[0]
+    assert len(code.strip().splitlines()) <= 6
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (50, 70, 3), np.uint8)).save(tmp_path / "picture.jpg")
+    (tmp_path / "weights.caffemodel").symlink_to(deep_weights)
+    code = code.replace("build/runs/synthetic-demo-deep/weights.caffemodel", str(tmp_path / "weights.caffemodel"))
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(code, scope)
+    assert scope["saliency"].shape == (50, 70)
