@@ -40,7 +40,7 @@ export CAFFE_SRC PYTHON
 # Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
 .PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-.PHONY: FORCE help doctor env caffe cluster data data-help check-data train-shallow train-deep predict reproduce-tables figures test \
+.PHONY: FORCE help doctor env caffe cluster extras data data-help check-data train-shallow train-deep predict reproduce-tables figures fetch test \
   test-caffe bench lint clean clean-runs
 
 help:
@@ -59,8 +59,10 @@ help:
 	@echo '  make data               what both nets train on           [PREPARE="--mirror --means authors --skip-bad"]'
 	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
 	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
-	@echo '  make predict            NET=shallow|deep IMAGES=picture-or-folder OUT=folder [WEIGHTS=file] [OPTIONS=name=value]'
+	@echo '  make fetch              MODEL=name of models/README.md: released weights, downloaded or from FILE=path'
+	@echo '  make predict            NET=shallow|deep IMAGES="pictures folders videos" OUT=folder [WEIGHTS=file] [OPTIONS=name=value] [WRITE="png overlay"]'
 	@echo '  make figures            Figures 1, 3 and 5, training curves and scores of the two nets: build/figures/*/*.png'
+	@echo '  make extras             onnx, onnxruntime and pysaliency into build/env: nets for other engines, as models of pysaliency'
 	@echo '  make cluster            Dask into build/env: evaluation.score --dask scores on many machines'
 	@echo '  make clean-runs | clean remove what was trained and computed | all of build/'
 	@echo
@@ -142,12 +144,17 @@ NET ?= deep
 WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
 OUT ?= build/maps
 OPTIONS ?=
+WRITE ?=
 # Caffe is for the deep net, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
 	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
 	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
-	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$(IMAGES)" --out "$(OUT)" \
-	    $(foreach option,$(OPTIONS),--option $(option))
+	  if [ -e "$(IMAGES)" ]; then set -- "$(IMAGES)"; else set -- $(IMAGES); fi; \
+	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$$@" --out "$(OUT)" \
+	    $(foreach option,$(OPTIONS),--option $(option)) $(if $(WRITE),--write $(WRITE))
+
+fetch: | $(READY_ENV)
+	@$(PY) -m models.fetch $(or $(MODEL),--help) $(if $(FILE),--file "$(FILE)")
 
 test: | $(READY_ENV) $(READY_CAFFE)
 	@$(PY) -m pytest
@@ -159,7 +166,10 @@ bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh
 
 cluster: | $(READY_ENV)
-	@setup/cluster.sh
+	@setup/add.sh cluster "Dask is in build/env: python -m evaluation.score ... --dask tcp://scheduler:8786 (or --dask local)"
+
+extras: | $(READY_ENV)
+	@setup/add.sh extras "onnx, onnxruntime and pysaliency are in build/env: python -m models.convert --to onnx, models.as_pysaliency"
 
 lint: | $(READY_ENV)
 	@$(PY) -m ruff check .

@@ -38,3 +38,38 @@ def load(net, weights, **options):
         if name not in known:
             raise UserError(f"the {net} net has no option {name!r}; choose from: {', '.join(known)}")
     return Predictor(weights, **options)
+
+
+def as_pysaliency(net, weights, cache=True, **options):
+    """A trained net as a model of pysaliency, to be scored and compared by that library.
+
+    Parameters
+    ----------
+    net, weights, **options : as for `load`
+    cache : bool
+        Keep the maps in memory, as pysaliency's models do.
+
+    Returns
+    -------
+    pysaliency.SaliencyMapModel
+
+    Raises
+    ------
+    UserError
+        pysaliency is not installed, or as for `load`.
+    """
+    try:
+        from pysaliency import SaliencyMapModel
+    except ImportError as error:
+        raise UserError(f"pysaliency cannot be imported ({error}); install it, and PyTorch, which it wants, with pip") \
+            from error
+    import numpy as np
+
+    predictor = load(net, weights, **options)
+
+    class Net(SaliencyMapModel):
+        def _saliency_map(self, stimulus):
+            image = np.asarray(stimulus, np.uint8)
+            return predictor.predict(image if image.ndim == 3 else np.repeat(image[:, :, None], 3, axis=2))
+
+    return Net(caching=cache)
