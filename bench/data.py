@@ -39,7 +39,7 @@ def main():
 
     densities = {name: time_density(*scene, args.rounds) for name, *scene in SCENES}
     with tempfile.TemporaryDirectory() as folder:
-        root, name = (args.osie, "osie") if args.osie else (_draw(Path(folder) / "drawn"), "folder")
+        root, name = (args.osie, "osie") if args.osie else (draw(Path(folder) / "drawn"), "folder")
         preparing = time_prepare(name, root, Path(folder) / "out")
     write_json(args.out, {"unit": "ms, median", "densities": densities, "preparing": preparing,
                           "versions": collect_versions()})
@@ -126,7 +126,7 @@ def to_text(densities, found):
     return "\n".join(lines)
 
 
-def _draw(root):
+def draw(root, count=DRAWN):
     """Pictures of the synthetic set as a folder of JPEGs, with their fixations."""
     import numpy as np
     from PIL import Image
@@ -136,7 +136,7 @@ def _draw(root):
 
     for kind in ("images", "fixations"):
         (root / kind).mkdir(parents=True)
-    for sample in progress(load("synthetic", "train")[:DRAWN], description="drawing"):
+    for sample in progress(load("synthetic", "train")[:count], description="drawing"):
         Image.fromarray(sample.image).save(root / "images" / f"{sample.name}.jpg", quality=90)
         np.save(root / "fixations" / f"{sample.name}.npy", sample.fixations)
     return root

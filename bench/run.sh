@@ -28,3 +28,4 @@ build/env/bin/python -m bench.shallow --peer build/bench/pytorch/bin/python --ou
 build/env/bin/python -m bench.deep --peer build/bench/pytorch/bin/python --out build/bench/deep.json
 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
   build/env/bin/python -m bench.data ${OSIE:+--osie "$OSIE"} --out build/bench/data.json
+build/env/bin/python -m bench.predict --out build/bench/predict.json

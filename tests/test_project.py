@@ -32,7 +32,7 @@ def test_every_pin_is_installed_as_pinned():
 
 def test_make_alone_prints_help():
     shown = shell("make").stdout
-    assert all(f"make {target}" in shown for target in ("reproduce-tables", "test", "doctor", "env", "caffe", "data", "data-help", "check-data", "predict"))
+    assert all(f"make {target}" in shown for target in ("reproduce-tables", "test", "doctor", "env", "caffe", "data", "data-help", "check-data", "fetch", "extras", "predict"))
 
 
 @pytest.fixture
