@@ -35,7 +35,7 @@ NETS := $(foreach net,shallow deep,build/nets/$(NAME)/$(net).json)
 FIGURES := build/figures/$(RUN)/.ready
 TABLES := build/tables/$(RUN).json
 
-export CAFFE_SRC PYTHON
+export CAFFE_SRC PYTHON IMAGES
 
 # Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
 .PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
@@ -149,7 +149,7 @@ WRITE ?=
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
 	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
 	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
-	  if [ -e "$(IMAGES)" ]; then set -- "$(IMAGES)"; else set -- $(IMAGES); fi; \
+	  if [ -e "$$IMAGES" ]; then set -- "$$IMAGES"; else eval "set -- $$IMAGES"; fi; \
 	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$$@" --out "$(OUT)" \
 	    $(foreach option,$(OPTIONS),--option $(option)) $(if $(WRITE),--write $(WRITE))
 

@@ -9,6 +9,10 @@ class UserError(Exception):
     """Something the user can put right. The message names the file, the fault and the remedy."""
 
 
+class WrongFile(UserError):
+    """A file is whole and readable, and something else than it should be: no use in trying it again."""
+
+
 def run(main):
     """Call `main()` and exit: 0, or one clear line on stderr and a code that is not 0.
 

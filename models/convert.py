@@ -7,6 +7,7 @@ Input and answer are the net's own, as the docstrings of shallow/preprocess.py a
 needs the package onnx: `make extras`.
 """
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -117,14 +118,19 @@ def shallow_to_caffe(weights, out):
 
     layers, architecture = shallow_layers(weights)
     caffe = load_caffe()
-    write_text(out / "deploy.prototxt", shallow_prototxt(layers, architecture))
-    net = caffe.Net(str(out / "deploy.prototxt"), caffe.TEST)
+    text = shallow_prototxt(layers, architecture)
+    with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as scratch:
+        scratch.write(text)
+        scratch.flush()
+        net = caffe.Net(scratch.name, caffe.TEST)
     for name, arrays in layers.items():
         for blob, values in zip(net.params[name], arrays):
             blob.data[...] = values
+    out.mkdir(parents=True, exist_ok=True)
     need_space(out, sum(array.nbytes for pair in layers.values() for array in pair) + (1 << 20))  # Caffe ends over it
     with atomic(out / "weights.caffemodel") as scratch:
         net.save(str(scratch))
+    write_text(out / "deploy.prototxt", text)
     return [out / "deploy.prototxt", out / "weights.caffemodel"]
 
 

@@ -40,6 +40,8 @@ def target(kind, out, model, split=None):
     split : "val" or "test"
         For "salicon", whose server scores these two.
     """
+    if not re.fullmatch(r"[\w.-]+", model):
+        raise UserError(f"{model!r} is no name for a file; give --model one of letters, digits, dots and dashes")
     if kind == "salicon" and split not in ("val", "test"):
         raise UserError(f"the SALICON server scores val and test, not {split!r}; give --split val or test")
     names = {"lsun": "lsun", "mit300": f"{model}.zip", "salicon": f"fixations_{split}2014_{model}_results.json"}
@@ -118,9 +120,9 @@ def check_salicon(path, shapes):
     """The SALICON server's JSON: see `check`."""
     try:
         entries = json.loads(Path(path).read_text(encoding="ascii"))
-        found = {entry["image_id"]: _decoded(base64.b64decode(entry["saliency_map"], validate=True))
+        found = {int(entry["image_id"]): _decoded(base64.b64decode(entry["saliency_map"], validate=True), "PNG")
                  for entry in entries}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except Exception as error:  # decoders have a class for every kind of damage
         raise UserError(f"{path}: not the SALICON server's JSON ({error}); export it again") from error
     wanted = {coco_id(name): (name, shape) for name, shape in shapes.items()}
     _refuse_names(path, found, wanted)
@@ -135,10 +137,10 @@ def check_mit300(path, shapes):
     model = Path(path).stem
     try:
         with zipfile.ZipFile(path) as archive:
-            found = {Path(name).stem: _decoded(archive.read(name)) for name in archive.namelist()
+            found = {Path(name).stem: _decoded(archive.read(name), "JPEG") for name in archive.namelist()
                      if name == f"{model}/{Path(name).stem}.jpg"}
             others = len(archive.namelist()) - len(found)
-    except (OSError, zipfile.BadZipFile) as error:
+    except Exception as error:  # likewise
         raise UserError(f"{path}: not an archive of JPEGs ({error}); export it again") from error
     if others:
         raise UserError(f"{path}: {others} files in it are not {model}/NAME.jpg; export it again")
@@ -154,10 +156,14 @@ def _write_mat(path, saliency):
         scipy.io.savemat(scratch, {"I": np.asarray(saliency, np.float64)}, do_compression=True)
 
 
-def _decoded(data):
+def _decoded(data, kind):
+    """The grey values of a picture of this kind."""
     from PIL import Image
 
-    return np.asarray(Image.open(io.BytesIO(data)))
+    with Image.open(io.BytesIO(data)) as picture:
+        if (picture.format, picture.mode) != (kind, "L"):
+            raise ValueError(f"a {picture.format} of mode {picture.mode}, not a grey {kind}")
+        return np.asarray(picture)
 
 
 def _encoded(saliency, kind):

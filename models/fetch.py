@@ -4,6 +4,8 @@ Downloads resume where they stopped, mirrors are tried in turn, and what came is
 published, by its layers otherwise. Pickles of the shallow net become weights.npz, without running anything of them.
 """
 import argparse
+import contextlib
+import glob
 import hashlib
 import http.client
 import shutil
@@ -12,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from data.errors import UserError, describe, run
+from data.errors import UserError, WrongFile, describe, run
 from models.cards import names, read_card
 
 STORE = Path("build/models")
@@ -29,9 +31,11 @@ def main():
                                      epilog=__doc__.split("\n\n", 1)[1])
     parser.add_argument("name", help=f"one of: {', '.join(names())}")
     parser.add_argument("--file", help="take this file instead of downloading, got by other means")
+    parser.add_argument("--allow", action="append", default=[], metavar="MODULE.NAME",
+                        help="a name in a pickle that is no reason to refuse it (nothing of it is run, ever)")
     parser.add_argument("--out", help=f"folder to put it in (default: {STORE}/NAME)")
     args = parser.parse_args()
-    path = fetch(args.name, args.file, args.out)
+    path = fetch(args.name, args.file, args.out, args.allow)
     net = read_card(args.name)["net"]
     if net == "none":
         print(f"{path}\nnext: make train-deep VGG={path}")
@@ -39,7 +43,7 @@ def main():
         print(f"{path}\nnext: make predict NET={net} WEIGHTS={path} IMAGES=picture-or-folder OUT=maps")
 
 
-def fetch(name, file=None, out=None, wait=WAIT):
+def fetch(name, file=None, out=None, allow=(), wait=WAIT):
     """Have a model's weights on this disk.
 
     Parameters
@@ -49,6 +53,8 @@ def fetch(name, file=None, out=None, wait=WAIT):
     file : path or None
         A file to take instead of downloading.
     out : path of a folder, or None for build/models/NAME
+    allow : collection of str
+        Names in a pickle that are no reason to refuse it, see `shallow.pickled.read_pickle`.
     wait : float
         Seconds before a source that failed is asked again, doubled each time.
 
@@ -76,26 +82,30 @@ def fetch(name, file=None, out=None, wait=WAIT):
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(describe(error)) from error
+    if file is None and path.is_file():
+        file = path  # put there by hand
     if file is not None:
         if not Path(file).is_file():
             raise UserError(f"{file}: no such file; check the path")
-        _accept(Path(file), path, ready, card)
+        _accept(Path(file), path, ready, card, allow)
         return ready
     problems = []
-    for url in card["urls"]:
-        part = path.with_name(f"{path.name}.part")
+    for index, url in enumerate(card["urls"]):
+        part = path.with_name(f"{path.name}.part{index}")  # sources need not have the same bytes
         try:
             _download(url, part, wait)
-            _accept(part, path, ready, card)
-            _remove(part)
+            _accept(part, path, ready, card, allow)
+            for other in folder.glob(f"{glob.escape(path.name)}.part*"):
+                other.unlink()
             return ready
         except Unavailable as error:
             problems.append(f"{url}: {error}")
-        except UserError as error:
+        except WrongFile as error:
             problems.append(f"{url}: {error}")
-            _remove(part)  # it is something else: no use in going on with it
-    raise UserError(f"{name}: no source gave it ({'; '.join(problems)}); get {card['file']} by other means and "
-                    f"run: python -m models.fetch {name} --file path/to/{card['file']}")
+            if path.suffix != ".pickle":  # gigabytes that --allow may yet open
+                _remove(part)
+    raise UserError(f"{name}: no source gave it ({'; '.join(problems)}); get {card['file']} by other means and put it "
+                    f"at {path}, or run: python -m models.fetch {name} --file path/to/{card['file']}")
 
 
 def _remove(part):
@@ -110,22 +120,24 @@ class Unavailable(Exception):
 
 def _download(url, part, wait):
     """Bring `part` to its full length, going on from what is there."""
-    failures, delay = 0, wait
+    failures, delay, longest = 0, wait, _length(part)
     while True:
-        before = part.stat().st_size if part.is_file() else 0
         try:
             if _transfer(url, part):
                 return
             reason = "the connection ended early"
         except urllib.error.HTTPError as error:
-            if error.code == 416 and before:  # what is there is longer than the file: of another one
-                part.unlink()
-            elif error.code < 500:
+            if error.code == 416:  # nothing beyond what is there: all of it, or of another file
+                if error.headers.get("Content-Range", "").endswith(f"/{_length(part)}"):
+                    return
+                _remove(part)
+            elif error.code < 500 and error.code not in (408, 429):
                 raise Unavailable(f"answers {error.code} {error.reason}") from error
             reason = f"answers {error.code} {error.reason}"
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
-        grown = part.is_file() and part.stat().st_size > before
+        grown = _length(part) > longest
+        longest = max(longest, _length(part))
         failures = 0 if grown else failures + 1
         if failures >= TRIES:
             raise Unavailable(reason)
@@ -133,45 +145,69 @@ def _download(url, part, wait):
         time.sleep(delay)
 
 
+def _length(part):
+    return part.stat().st_size if part.is_file() else 0
+
+
 def _transfer(url, part):
-    """Ask once for the rest of the file; True if all of it came."""
+    """Ask once for the rest of the file; True if all of it came. UserError if it cannot be written."""
     from data.files import need_space
     from data.progress import progress
 
     tag = part.with_name(f"{part.name}.tag")
-    have = part.stat().st_size if part.is_file() and tag.is_file() else 0
+    have = _length(part) if tag.is_file() else 0
     headers = {"User-Agent": "saliency-2016", "Accept": RAW}
     if have:
         headers.update({"Range": f"bytes={have}-", "If-Range": tag.read_text()})  # the rest, of the same file only
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
         if answer.headers.get_content_type() == "text/html":
             raise Unavailable("answers with a page, not a file")
-        resumed = answer.status == 206
-        if not resumed:
-            have = 0
-            tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or '"none"')
-        length = answer.headers.get("Content-Length")
-        total = have + int(length) if length else None
-        need_space(part.parent, (total or 0) - have)
-        with open(part, "ab" if resumed else "wb") as file, \
+        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if answer.status == 206 and not resumed:
+            raise Unavailable("answers with another part than the one asked for")
+        have = have if resumed else 0
+        length = answer.headers.get("Content-Length", "")
+        total = have + int(length) if length.isdecimal() else None
+        need_space(part.parent, (total or have) - have)
+        with _writable(part, "ab" if resumed else "wb") as write, \
                 progress(total=total, initial=have, description=part.stem, unit="B") as bar:
+            if not resumed:
+                tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or '"none"')
             while block := answer.read1(CHUNK):  # what has come, without waiting for more
-                file.write(block)
-                file.flush()
+                write(block)
                 have += len(block)
                 bar.update(len(block))
     return total is None or have >= total
 
 
-def _accept(found, path, ready, card):
+@contextlib.contextmanager
+def _writable(path, mode):
+    """A function that writes bytes to a file; what goes wrong with the disk is a UserError, not the source's fault."""
+    try:
+        with open(path, mode) as file:
+            def write(block):
+                try:
+                    file.write(block)
+                    file.flush()
+                except OSError as error:
+                    error.filename = str(path)
+                    raise UserError(describe(error)) from error
+            yield write
+    except PermissionError as error:
+        raise UserError(describe(error)) from error
+
+
+def _accept(found, path, ready, card, allow):
     """Verify a file and put it, or what it is turned into, in its place."""
     from data.files import atomic, need_space
 
-    _verify(found, card)
     if path.suffix == ".pickle":
         from shallow.released import convert
 
-        convert(found, ready)
+        convert(found, ready, allow)
+        return
+    _verify(found, card)
+    if found == path:
         return
     need_space(path.parent, found.stat().st_size)
     with atomic(path) as scratch:
@@ -179,21 +215,24 @@ def _accept(found, path, ready, card):
 
 
 def _verify(path, card):
-    """Raise UserError unless a file is what its card says: its hash where that is known, its layers otherwise."""
+    """Raise WrongFile unless a file is what its card says: its hash where that is known, its layers otherwise."""
     if "git_blob" in card:
         found = git_blob(path)
         if found != card["git_blob"]:
-            raise UserError(f"{path}: is not the published file (git blob {found[:12]}..., not "
+            raise WrongFile(f"{path}: is not the published file (git blob {found[:12]}..., not "
                             f"{card['git_blob'][:12]}...); delete it and fetch it again")
     elif card["file"].endswith(".caffemodel"):
         from deep.prototxt import DEPLOY
         from deep.surgery import read_vgg
         from deep.weights import check_weights, net_shapes, read_caffemodel
 
-        if card["net"] == "deep":
-            check_weights(read_caffemodel(path), net_shapes(DEPLOY), path)
-        else:
-            read_vgg(path)
+        try:
+            if card["net"] == "deep":
+                check_weights(read_caffemodel(path), net_shapes(DEPLOY), path)
+            else:
+                read_vgg(path)
+        except UserError as error:
+            raise WrongFile(str(error)) from error
 
 
 def git_blob(path):

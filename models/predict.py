@@ -8,7 +8,9 @@ be read is named and left out; the exit code says that there was one.
 import argparse
 import contextlib
 import glob
+import os
 import sys
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -22,6 +24,9 @@ VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 PICTURES = ("png", "overlay", "npy")
 CHALLENGES = ("lsun", "salicon", "mit300")
 BATCH = 32  # images that the shallow net answers at once; the deep net takes them one by one
+BATCH_OF_OVERLAYS = 8  # these keep the pictures themselves in memory
+ANNOUNCED = 0.98  # share of the frames that a video says it has, fewer than which are an error: some round
+SPACE_EVERY = 50  # frames of a video between two looks at the disk, of which OpenCV does not tell when it is full
 THREADS = 2  # that decode the next images, and write the last ones, while the net works
 
 
@@ -47,17 +52,23 @@ def main():
     args = parser.parse_args()
 
     write, videos = args.write or (["png"] if args.images else []), []
+    if args.limit and set(write) & set(CHALLENGES):
+        raise UserError(f"{', '.join(write)}: a challenge wants a map of every image; leave --limit out")
     if args.images:
         sources, videos = find_sources(args.images, Path(args.out))
     else:
         sources = _of_dataset(args)
     predictor = load(args.net, args.weights, **dict(args.option))
     failed = 0
+    for name, path in videos:
+        try:
+            predict_video(predictor, path, Path(args.out) / f"{name}.mp4", args.limit)
+        except UserError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            failed += 1
     if sources:
-        failed = predict_all(predictor, sources[:args.limit], Path(args.out), args.model or args.net, write,
-                             whole=not args.images, split=args.split)
-    for path in videos:
-        predict_video(predictor, path, Path(args.out) / f"{path.stem}.mp4", args.limit)
+        failed += predict_all(predictor, sources[:args.limit], Path(args.out), args.model or args.net, write,
+                              whole=not args.images, split=args.split)
     return 1 if failed else 0
 
 
@@ -72,34 +83,39 @@ def find_sources(patterns, out):
 
     Returns
     -------
-    (list of (name, shape, read), list of Path)
+    (list of (name, shape, read), list of (name, Path))
         Of pictures, `shape` and `read` are callables: (H, W) from the file's header, uint8 (H, W, 3) RGB; and videos.
 
     Raises
     ------
     UserError
-        A pattern names nothing, or `out` would overwrite pictures.
+        The only pattern names nothing, a folder has no pictures, or `out` would overwrite pictures.
     """
-    from data.files import image_files, image_shape, read_image
+    from data.files import IMAGE_SUFFIXES, image_files, image_shape, read_image
 
     files = []
     for pattern in patterns:
         found = [Path(pattern)] if Path(pattern).exists() else sorted(map(Path, glob.glob(pattern, recursive=True)))
-        if not found:
+        if not found and len(patterns) == 1:
             raise UserError(f"{pattern}: no such file or folder; check the path given for the images")
-        for path in found:
-            files += [path] if path.suffix.lower() in VIDEO_SUFFIXES else image_files(path)
-    files = list(dict.fromkeys(files))
+        for path in found or [Path(pattern)]:  # one that is not there is named when it is to be read; the others go on
+            inside = sorted(path.iterdir()) if path.is_dir() else []
+            films = [each for each in inside if each.suffix.lower() in VIDEO_SUFFIXES]
+            if path.is_dir() and (films or not Path(pattern).exists()):  # where nothing else may be, pictures must be
+                files += films + [each for each in inside if each.suffix.lower() in IMAGE_SUFFIXES]
+            else:
+                files += image_files(path) if path.is_dir() else [path]
+    files = list({path.resolve(): path for path in files}.values())
     if out.resolve() in {path.parent.resolve() for path in files}:
         raise UserError(f"{out}: is where the pictures are, and maps would overwrite them; give another --out")
-    videos = [path for path in files if path.suffix.lower() in VIDEO_SUFFIXES]
-    pictures = [path for path in files if path.suffix.lower() not in VIDEO_SUFFIXES]
-    return [(name, lambda path=path: image_shape(path), lambda path=path: read_image(path))
-            for name, path in zip(_unique_names(pictures), pictures)], videos
+    named = list(zip(unique_names(files), files))
+    return ([(name, lambda path=path: image_shape(path), lambda path=path: read_image(path))
+             for name, path in named if path.suffix.lower() not in VIDEO_SUFFIXES],
+            [(name, path) for name, path in named if path.suffix.lower() in VIDEO_SUFFIXES])
 
 
 def predict_all(predictor, sources, out, model, write=(), whole=False, split=None):
-    """Predict and write; memory holds two batches.
+    """Predict and write; memory holds two batches of what the nets are fed and answer, and with overlays of pictures.
 
     The shallow net answers `BATCH` images at a time; the deep net takes them one by one, those of one size after each
     other, since Caffe lays its memory out anew for another size.
@@ -131,7 +147,9 @@ def predict_all(predictor, sources, out, model, write=(), whole=False, split=Non
     from data.progress import progress
     from models import exports
 
-    failed, shapes, batch = 0, {}, BATCH if hasattr(predictor, "predict_batch") else 1
+    failed, batch = 0, BATCH if hasattr(predictor, "predict_batch") else 1
+    if "overlay" in write:
+        batch = min(batch, BATCH_OF_OVERLAYS)
     targets = {kind: exports.target(kind, out, model, split) for kind in CHALLENGES if kind in write}
     if batch == 1:
         sources = sorted(sources, key=_shape_or_none)
@@ -145,12 +163,11 @@ def predict_all(predictor, sources, out, model, write=(), whole=False, split=Non
         def finish(futures):
             for future in futures:
                 name, saliency = future.result()
-                shapes[name] = saliency.shape
                 for add in (store, *writers):
                     add(name, saliency)
 
         finishing = []
-        for group in _ahead(pool, groups, predictor):
+        for group in _ahead(pool, groups, predictor, "overlay" in write):
             for one in group:
                 if isinstance(one, UserError):
                     if whole:
@@ -158,17 +175,20 @@ def predict_all(predictor, sources, out, model, write=(), whole=False, split=Non
                     print(f"\nleft out: {one}", file=sys.stderr)
                     failed += 1
             good = [one for one in group if not isinstance(one, UserError)]
-            answers = predictor.forward(np.stack([fed for _, _, fed in good])) if good else []
+            answers = predictor.forward(np.stack([fed for *_, fed in good])) if good else []
             finish(finishing)
-            finishing = [pool.submit(_finished, predictor, out, name, image, answer, write)
-                         for (name, image, _), answer in zip(good, answers)]
+            finishing = [pool.submit(_finished, predictor, out, name, shape, image, answer, write)
+                         for (name, shape, image, _), answer in zip(good, answers)]
             bar.update(len(group))
         finish(finishing)
         if failed == len(sources):
             raise UserError("not one of the images could be read; nothing was written")
+        if failed and targets:
+            raise UserError(f"{', '.join(targets)}: a challenge wants a map of every image, and {failed} could not be "
+                            "read; nothing was written")
     for kind, path in targets.items():
-        exports.check(kind, path, shapes)
-        print(f"{path}: {len(shapes)} maps, read again")
+        exports.check(kind, path, {name: shape() for name, shape, _ in sources})
+        print(f"{path}: {len(sources)} maps, read again")
     print(f"{out}: {len(sources) - failed} maps" + (f", {failed} unreadable images left out" if failed else ""))
     return failed
 
@@ -187,11 +207,11 @@ def predict_video(predictor, path, out, limit=None):
     Raises
     ------
     UserError
-        The video cannot be read, or OpenCV cannot write one here.
+        The video cannot be read, or ends early, or OpenCV cannot write one here.
     """
     import cv2
 
-    from data.files import atomic
+    from data.files import atomic, need_space
     from data.pictures import overlay
     from data.progress import progress
 
@@ -200,7 +220,8 @@ def predict_video(predictor, path, out, limit=None):
     if not read:
         raise UserError(f"{path}: not one frame can be read as a video; is it one, and not cut off?")
     count, writer = 0, None
-    total = min(filter(None, (int(video.get(cv2.CAP_PROP_FRAME_COUNT)), limit)), default=None)
+    announced = max(0, int(video.get(cv2.CAP_PROP_FRAME_COUNT)))
+    total = min(filter(None, (announced, limit)), default=None)
     with atomic(out) as scratch, progress(total=total, description=path.name, unit="frame") as bar:
         try:
             writer = cv2.VideoWriter(str(scratch), cv2.VideoWriter_fourcc(*"mp4v"), video.get(cv2.CAP_PROP_FPS) or 25,
@@ -208,6 +229,8 @@ def predict_video(predictor, path, out, limit=None):
             if not writer.isOpened():
                 raise UserError(f"{out}: OpenCV cannot write a video here; extract frames, and predict those")
             while read and (limit is None or count < limit):
+                if count % SPACE_EVERY == 0:
+                    need_space(scratch.parent, SPACE_EVERY * frame.nbytes)
                 image = np.ascontiguousarray(frame[:, :, ::-1])
                 writer.write(np.ascontiguousarray(overlay(image, predictor.predict(image))[:, :, ::-1]))
                 count += 1
@@ -218,6 +241,8 @@ def predict_video(predictor, path, out, limit=None):
             if writer is not None:
                 writer.release()
     print(f"{out}: {count} frames")
+    if total and count < ANNOUNCED * total:
+        raise UserError(f"{path}: announces {announced} frames and gave {count}; is it cut off? {out} has those")
 
 
 def _of_dataset(args):
@@ -231,28 +256,28 @@ def _of_dataset(args):
             for name in dataset.names]
 
 
-def _ahead(pool, groups, predictor):
+def _ahead(pool, groups, predictor, keep):
     """What is to be fed for each group of sources; the next group is read while this one is worked on."""
     pending = None
     for group in [*groups, None]:
-        coming = None if group is None else [pool.submit(_fed, predictor, *source) for source in group]
+        coming = None if group is None else [pool.submit(_fed, predictor, keep, *source) for source in group]
         if pending is not None:
             yield [future.result() for future in pending]
         pending = coming
 
 
-def _fed(predictor, name, _shape, read):
-    """(name, image, what the net is fed), or the UserError that says why not."""
+def _fed(predictor, keep, name, _shape, read):
+    """(name, shape, the image if it is to be kept, what the net is fed), or the UserError that says why not."""
     try:
         image = read()
     except UserError as error:
         return error
-    return name, image, predictor.to_net(image)
+    return name, image.shape[:2], image if keep else None, predictor.to_net(image)
 
 
-def _finished(predictor, out, name, image, answer, write):
+def _finished(predictor, out, name, shape, image, answer, write):
     """(name, map) of the net's answer, once its pictures are written."""
-    saliency = predictor.from_net(answer, image.shape[:2])
+    saliency = predictor.from_net(answer, shape)
     _write_pictures(out, name, image, saliency, write)
     return name, saliency
 
@@ -279,10 +304,21 @@ def _shape_or_none(source):
         return (0, 0)
 
 
-def _unique_names(files):
-    """The files' stems, or their whole names where two stems are the same (a.jpg and a.png)."""
-    stems = [path.stem for path in files]
-    return stems if len(set(stems)) == len(stems) else [path.name for path in files]
+def unique_names(files):
+    """A name for the maps of each file: its stem if no other has it, its whole name, or its folder's beside it."""
+    names, taken, stems = [], set(), Counter(path.stem for path in files)
+    for path in files:
+        candidates = [path.stem if stems[path.stem] == 1 else path.name, path.name,
+                      f"{path.resolve().parent.name}_{path.name}",
+                      *(f"{path.stem}_{number}" for number in range(2, len(files) + 2))]
+        for candidate in candidates:
+            name = os.fsencode(candidate).decode("utf-8", "replace")  # HDF5's names are UTF-8, files' need not be
+            written = {name, f"{name}_overlay"}
+            if not written & taken:
+                break
+        names.append(name)
+        taken |= written
+    return names
 
 
 if __name__ == "__main__":

@@ -14,11 +14,12 @@ import struct
 
 import numpy as np
 
-from data.errors import UserError, describe
+from data.errors import UserError, WrongFile, describe
 
 LARGE = 1 << 20  # bytes of a string that is passed over unless wanted
 KEPT = 1 << 30  # bytes kept in all; the largest net's weights are a quarter of that
 INSTRUCTIONS = 3_000_000  # each takes up to a few hundred bytes of memory
+MANY = 64  # arguments of an object, axes of an array
 LINE = 512  # bytes of a name or number that is written as text
 PACKAGES = ("nolearn", "lasagne", "theano", "numpy", "scipy", "sklearn", "collections", "copy_reg", "copyreg",
             "__main__")
@@ -91,7 +92,7 @@ def to_array(thing):
         thing = thing.args[0]
     if not (isinstance(thing, Thing) and thing.name.endswith("multiarray._reconstruct") and
             isinstance(thing.state, tuple) and len(thing.state) == 5):
-        raise ValueError(f"{thing!r} is not an array")
+        raise ValueError(f"a {type(thing).__name__} is not an array")
     _, shape, kind, fortran, data = thing.state
     if _is_shape(shape) and isinstance(data, Skipped):
         raise ValueError(f"an array of shape {shape} was passed over, as none of that shape is wanted")
@@ -130,20 +131,22 @@ def mapping(thing):
         return list(thing.pairs.items())
     first = thing.args[0] if thing.args else None
     pairs = first if isinstance(first, list) else []
-    return [tuple(pair) for pair in pairs if isinstance(pair, list | tuple) and len(pair) == 2]
+    return [tuple(pair) for pair in pairs
+            if isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str | int)]
 
 
 def _dtype(thing):
     """numpy's type of a pickled dtype: numbers of one size, of either byte order."""
     code = thing.args[0] if isinstance(thing, Thing) and thing.name == "numpy.dtype" and thing.args else None
-    if not (isinstance(code, str) and re.fullmatch(r"[fiub][1248]", code)):
-        raise ValueError(f"numbers of kind {code!r}")
+    if not (isinstance(code, str) and re.fullmatch(r"f[248]|[iu][1248]|b1", code)):
+        raise ValueError("numbers of a kind that weights are not")
     order = thing.state[1] if isinstance(thing.state, tuple) and len(thing.state) > 1 else "<"
     return np.dtype((order if order in ("<", ">") else "<") + code)
 
 
 def _is_shape(value):
-    return isinstance(value, tuple) and all(type(length) is int and length >= 0 for length in value)
+    return (isinstance(value, tuple) and len(value) <= MANY
+            and all(type(length) is int and length >= 0 for length in value))
 
 
 class _Mark:
@@ -168,12 +171,18 @@ class _Reader:
         return self.pop()
 
     def fail(self, what):
-        raise UserError(f"{self.path}: {what}; {REMEDY}")
+        raise WrongFile(f"{self.path}: {what}; {REMEDY}")
 
     def bytes(self, size):
         if size < 0 or size > self.size - self.file.tell():  # asked before memory is
             self.fail(f"cut off at byte {self.file.tell()} of {self.size}, or not a pickle")
         return self.file.read(size)
+
+    def kept_bytes(self, size):
+        self.kept += size
+        if self.kept > KEPT:
+            self.fail(f"holds more than {KEPT >> 20} MB besides training data")
+        return self.bytes(size)
 
     def number(self, form):
         return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
@@ -205,17 +214,13 @@ class _Reader:
     def string(self, size):
         """A string of Python 2: text where it is short, bytes or `Skipped` where it is an array's."""
         # an array's state is (version, shape, dtype, whether columns come first, bytes)
-        is_data = len(self.stack) > 3 and _is_shape(self.stack[-3]) and type(self.stack[-1]) is bool
-        if size > LARGE:
-            if not (is_data and self.keep(self.stack[-3])):
-                self.bytes(0 if size <= self.size - self.file.tell() else -1)
-                self.file.seek(size, 1)
-                self.advance(size)
-                return self.push(Skipped(size))
-            self.kept += size
-            if self.kept > KEPT:
-                self.fail(f"holds more than {KEPT >> 20} MB of arrays of weights' shapes")
-        data = self.bytes(size)
+        is_data = len(self.stack) > 3 and type(self.stack[-1]) is bool and _is_shape(self.stack[-3])
+        if size > LARGE and not (is_data and self.keep(self.stack[-3])):
+            self.bytes(0 if size <= self.size - self.file.tell() else -1)
+            self.file.seek(size, 1)
+            self.advance(size)
+            return self.push(Skipped(size))
+        data = self.kept_bytes(size)
         self.advance(size)
         return self.push(data if is_data or size > LINE else data.decode("latin-1"))
 
@@ -223,8 +228,8 @@ class _Reader:
         full = f"{module}.{name}"
         fine = module.split(".")[0] in PACKAGES or (module in ("__builtin__", "builtins") and name in BUILTINS)
         if not fine and full not in self.allow:
-            raise UserError(f"{self.path}: names {full}, which weights have no use for; nothing of it was run. Do not "
-                            "open this file with anything else; take another one")
+            raise WrongFile(f"{self.path}: names {full}, which weights have no use for; nothing of it was run. Open it "
+                            f"with nothing else; take another file, or read on past the name with --allow {full}")
         return Thing(full)
 
     def call(self, callee, args):
@@ -236,7 +241,9 @@ class _Reader:
         args, callee = self.pop(), self.pop()
         if isinstance(callee, Thing) and callee.name in ("copy_reg._reconstructor", "copyreg.__newobj__",
                                                          "copy_reg.__newobj__") and args and isinstance(args[0], Thing):
-            callee, args = args[0], tuple(args[1:])
+            if len(args) > MANY:
+                self.fail(f"makes an object of {len(args)} arguments")
+            callee, args = args[0], args[1:]
         self.push(self.call(callee, args))
 
     def object(self):
@@ -311,7 +318,7 @@ class _Reader:
     def unicode(self, size):
         if size > LARGE:
             self.fail(f"a text of {size} bytes at byte {self.file.tell()}")
-        self.push(self.bytes(size).decode("utf-8", "replace"))
+        self.push(self.kept_bytes(size).decode("utf-8", "replace"))
 
 
 _INSTRUCTIONS = {

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError, run
+from data.errors import UserError, WrongFile, run
 from shallow.pickled import Thing, attribute, mapping, read_pickle, scalar, to_array
 from shallow.preprocess import MAP_SIZE
 from shallow.settings import CONV3_FILTERS
@@ -79,9 +79,9 @@ def weights_of(net, path):
     (dict of str: float32 array, list of (str, Thing))
     """
     remedy = "is it shallow_net.pickle or JuntingNet_iSUN.pickle of saliency-2016-cvpr?"
-    layers = [(str(name), layer) for name, layer in mapping(attribute(net, "layers_"))]
+    layers = [(name, layer) for name, layer in mapping(attribute(net, "layers_")) if isinstance(name, str)]
     if not (isinstance(net, Thing) and net.name.endswith("NeuralNet") and layers):
-        raise UserError(f"{path}: no trained network of nolearn in it; {remedy}")
+        raise WrongFile(f"{path}: no trained network of nolearn in it; {remedy}")
     learned = {}
     for name, layer in layers:
         try:
@@ -89,7 +89,7 @@ def weights_of(net, path):
         except ValueError as error:
             if attribute(layer, "W") is None:
                 continue
-            raise UserError(f"{path}: layer {name!r}: {error}; {remedy}") from error
+            raise WrongFile(f"{path}: layer {name!r}: {error}; {remedy}") from error
         learned[name] = pair
     filters = next((len(kernels) for kernels, _ in learned.values() if kernels.shape[1:] == (64, 3, 3)), 0)
     arrays = {}
@@ -97,7 +97,7 @@ def weights_of(net, path):
         matching = [pair for pair in learned.values() if pair[0].shape == shape(filters)]
         if len(matching) != 1 or matching[0][1].shape != (shape(filters)[-1 if ours.startswith("fc") else 0],):
             shapes = {name: kernels.shape for name, (kernels, _) in learned.items()}
-            raise UserError(f"{path}: no one layer in it is {ours}, {shape(filters)}; it has {shapes}; {remedy}")
+            raise WrongFile(f"{path}: no one layer in it is {ours}, {shape(filters)}; it has {shapes}; {remedy}")
         arrays.update({f"{ours}.{kind}": np.asarray(array, np.float32) for kind, array in zip("Wb", matching[0])})
     return arrays, layers
 
@@ -165,7 +165,11 @@ def _plain(value):
     try:
         return to_array(value).item()
     except ValueError:
-        return _plain(_storage(value)) if _storage(value) is not None else None
+        pass
+    try:
+        return to_array(_storage(value)).item()  # of a shared variable, as the learning rate is
+    except ValueError:
+        return None
 
 
 

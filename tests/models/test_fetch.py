@@ -38,15 +38,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if given and how not in ("norange",) and self.headers.get("If-Range") == tag:
             start = int(given.removeprefix("bytes=").rstrip("-"))
             if start >= len(data):
-                return self.send_error(416)
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{len(data)}")
+                self.send_header("Content-Length", "0")
+                return self.end_headers()
         self.send_response(206 if start else 200)
         self.send_header("Content-Type", "text/html" if how == "page" else "application/octet-stream")
         self.send_header("ETag", tag)
+        if start:
+            self.send_header("Content-Range", f"bytes {start + (how == 'shifted')}-{len(data) - 1}/{len(data)}")
         body = data[start:]
         if how != "lengthless":
             self.send_header("Content-Length", str(len(body)))
         self.end_headers()
-        if how in ("drops", "norange", "changed") and len(seen) < 4:
+        if how in ("drops", "norange", "changed", "shifted") and len(seen) < 4:
             body = body[:90_000]  # and the connection ends
         if how == "stalls":
             self.wfile.write(body[:200_000])
@@ -108,9 +113,41 @@ def test_when_nothing_helps_it_says_where_to_put_the_file(server, card, tmp_path
         fetch.fetch(name, out=tmp_path / "out", wait=0.001)
     text = str(error.value)
     for said in ("answers 404", "is not the published file", "answers with a page", "Connection refused",
-                 "python -m models.fetch toy --file path/to/net.bin"):
+                 "python -m models.fetch toy --file path/to/net.bin", "put it at "):
         assert said in text, text
     assert "\n" not in text and list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_part_that_is_whole_is_not_asked_for_again(server, card, tmp_path, monkeypatch):
+    """Interrupted between the last byte and the check."""
+    def die(*_):
+        raise KeyboardInterrupt
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(fetch, "_accept", die)
+        fetch.fetch(card(f"{server.at}/well"), out=tmp_path / "out", wait=0.01)
+    assert fetch.fetch("toy", out=tmp_path / "out", wait=0.01).read_bytes() == DATA
+    assert server.seen == [("well", None), ("well", "bytes=300000-")]
+
+
+def test_a_full_disk_keeps_the_part_and_blames_no_source(server, card, tmp_path, monkeypatch):
+    name = card(f"{server.at}/drops", f"{server.at}/well")
+    with monkeypatch.context() as patch:
+        patch.setattr(fetch, "_download", lambda url, part, wait: part.write_bytes(DATA))
+        patch.setattr("shutil.disk_usage", lambda path: __import__("collections").namedtuple("usage", "free")(1000))
+        with pytest.raises(UserError, match="free some space"):
+            fetch.fetch(name, out=tmp_path / "out", wait=0.01)
+    assert (tmp_path / "out/net.bin.part0").read_bytes() == DATA
+
+
+def test_another_range_than_the_one_asked_for_is_not_taken(server, card, tmp_path):
+    with pytest.raises(UserError, match="another part than the one asked for"):
+        fetch.fetch(card(f"{server.at}/shifted"), out=tmp_path / "out", wait=0.01)
+
+
+def test_a_file_put_in_its_place_by_hand_is_taken(card, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/net.bin").write_bytes(DATA)
+    assert fetch.fetch(card("http://127.0.0.1:9/refused"), out=tmp_path / "out").read_bytes() == DATA
 
 
 def test_a_file_got_by_other_means(card, tmp_path):
@@ -138,7 +175,7 @@ def test_interrupted_it_goes_on_where_it_was(server, card, tmp_path, sent):
             "cards.FOLDER = Path(sys.argv[1])\nrun(lambda: fetch.fetch('toy', out=sys.argv[2]) and None)")
     process = subprocess.Popen([sys.executable, "-c", code, cards.FOLDER, tmp_path / "out"], cwd=REPOSITORY,
                                stderr=subprocess.PIPE, text=True)
-    part, until = tmp_path / "out/net.bin.part", time.monotonic() + 60
+    part, until = tmp_path / "out/net.bin.part0", time.monotonic() + 60
     while not (part.is_file() and part.stat().st_size):
         assert time.monotonic() < until
         time.sleep(0.05)

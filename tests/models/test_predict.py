@@ -12,6 +12,7 @@ import models
 from data.errors import UserError
 from data.maps import Maps
 from models import exports
+from models.predict import unique_names
 from tests.conftest import REPOSITORY, command, one_line
 from tests.fixtures import lsun, mit, salicon
 
@@ -95,9 +96,8 @@ def test_pictures_are_never_overwritten(pictures, deep_weights):
 def test_names_stay_unique():
     from pathlib import Path
 
-    from models.predict import _unique_names
-    assert _unique_names([Path("x/a.jpg"), Path("x/b.png")]) == ["a", "b"]
-    assert _unique_names([Path("a.jpg"), Path("a.jpg.png"), Path("a.png")]) == ["a.jpg", "a.jpg.png", "a.png"]
+    assert unique_names([Path("x/a.jpg"), Path("x/b.png")]) == ["a", "b"]
+    assert unique_names([Path("a.jpg"), Path("a.jpg.png"), Path("a.png")]) == ["a.jpg", "a.jpg.png", "a.png"]
 
 
 def test_options_are_checked(deep_weights):
@@ -121,6 +121,9 @@ def test_patterns_files_and_formats(pictures, tmp_path, deep_weights):
     maps = Maps(tmp_path / "out/predictions.h5")
     np.testing.assert_array_equal(np.load(tmp_path / "out/tall.npy"), maps["tall"])
     assert np.asarray(Image.open(tmp_path / "out/tall_overlay.png")).shape == (101, 67, 3)
+    process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", pictures / "gone.jpg",
+                      pictures / "wide.png", "--out", tmp_path / "out3")
+    assert process.returncode == 1 and "gone.jpg: No such file" in process.stderr and "1 maps, 1 unreadable" in process.stdout
     line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", f"{pictures}/*.gif",
                             "--out", tmp_path / "out2"))
     assert "*.gif: no such file or folder" in line
@@ -243,3 +246,62 @@ def test_the_example_of_the_readme(tmp_path, monkeypatch, deep_weights):
     scope = {}
     exec(code, scope)
     assert scope["saliency"].shape == (50, 70)
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, deep_weights):
+    rng = np.random.default_rng(0)
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        for name in ("x.png", "x.jpg", "x_overlay.png"):
+            Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / folder / name)
+    (tmp_path / "empty").mkdir()
+    process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "a", tmp_path / "b",
+                      tmp_path / "a/x.png", f"{tmp_path}/emp*", "--write", "png", "overlay", "--out", tmp_path / "out")
+    assert process.returncode == 0, process.stderr
+    assert len(Maps(tmp_path / "out/predictions.h5").names) == 6 and len(list((tmp_path / "out").glob("*.png"))) == 12
+
+
+def test_names_for_maps(tmp_path):
+    files = [tmp_path / "a/x.jpg", tmp_path / "a/x.png", tmp_path / "b/x.png", tmp_path / "c/x_overlay.png", tmp_path / "b/b/x.png"]
+    names = unique_names(files)
+    assert names[:3] == ["x.jpg", "x.png", "b_x.png"] and len(set(names)) == 5
+    assert unique_names([tmp_path / "caf\udce9.jpg"]) == ["caf\ufffd"]
+
+
+def test_one_bad_video_stops_nothing_and_a_short_one_is_told(tmp_path, pictures, deep_weights):
+    import cv2
+    writer = cv2.VideoWriter(str(tmp_path / "film.avi"), cv2.VideoWriter_fourcc(*"MJPG"), 10, (160, 120))
+    for index in range(40):
+        writer.write(np.random.default_rng(index).integers(0, 255, (120, 160, 3), np.uint8))
+    writer.release()
+    whole = (tmp_path / "film.avi").read_bytes()
+    (tmp_path / "film.avi").write_bytes(whole[:len(whole) // 3])
+    (tmp_path / "bad.mp4").write_bytes(b"no")
+    process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--option", "longest_side=32", "--images",
+                      tmp_path / "bad.mp4", tmp_path / "film.avi", pictures / "wide.png", "--out", tmp_path / "out")
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    assert "bad.mp4: not one frame" in process.stderr and "announces 40 frames and gave" in process.stderr
+    assert Maps(tmp_path / "out/predictions.h5").names == {"wide"}
+
+
+def test_a_challenge_wants_every_map(tmp_path, deep_weights):
+    mit.write_mit300(tmp_path / "mit300")
+    line = one_line(run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--write", "mit300", "--limit", "2"))
+    assert "leave --limit out" in line
+    line = one_line(run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--write", "mit300", "--model", "a/b"))
+    assert "is no name for a file" in line
+    images = tmp_path / "mit300/BenchmarkIMAGES"
+    (images / "i2.jpg").write_bytes(b"no")
+    line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", images, "--model", "net",
+                            "--write", "mit300", "--out", tmp_path / "out"))
+    assert "a challenge wants a map of every image, and 1 could not be read" in line
+    assert not list((tmp_path / "out").glob("*.zip"))
+
+
+def test_pictures_of_another_kind_are_told_in_an_archive(tmp_path):
+    file = io.BytesIO()
+    Image.new("RGB", (5, 4)).save(file, "PNG")
+    with zipfile.ZipFile(tmp_path / "net.zip", "w") as archive:
+        archive.writestr("net/i1.jpg", file.getvalue())
+    with pytest.raises(UserError, match="a PNG of mode RGB, not a grey JPEG"):
+        exports.check("mit300", tmp_path / "net.zip", {"i1": (4, 5)})

@@ -147,6 +147,11 @@ BOMBS = {
     "tuples a million deep": lambda: b"\x80\x02)" + b"\x85" * 1_000_000 + b".",
     "a deep key of a dict": lambda: b"\x80\x02})" + b"\x85" * 500_000 + b"Ns.",
     "objects without end": lambda: b"\x80\x02" + b"}" * (pickled.INSTRUCTIONS + 10) + b".",
+    "an object of a hundred arguments": lambda: b"\x80\x02ccopy_reg\n_reconstructor\n(c__builtin__\nobject\n" + b"N" * 100 + b"tR.",
+    "a shape of a million axes asked for a thousand times": lambda: b"\x80\x02(" + b"K\x01" * 1_000_000 + b"tq\x00"
+        b"NN\x89" + b"U\x01a0" * 1000 + b".",
+    "a name that doubles forty times": lambda: py2pickle.dumps(New("nolearn.NeuralNet", (), {"layers_": {}}))[:-2]
+        + b"K\x01" + b"2\x86" * 40 + b"b.",
     "it takes what was never there": lambda: b"\x80\x02R.", "tuples of nothing": lambda: b"\x80\x02\x87.",
     "an unknown note": lambda: b"\x80\x02h\x07.", "a name without end": lambda: b"\x80\x02c" + b"x" * 5000,
     "calls a number": lambda: b"\x80\x02K\x01)R.", "empty": lambda: b"", "text": lambda: b"<html>not found</html>",
@@ -178,6 +183,31 @@ def test_another_net_is_named(isun, tmp_path):
     assert "layer 'output'" in line and "(2304, 2000)" in line and "is it shallow_net.pickle" in line
     (tmp_path / "net.pickle").write_bytes(py2pickle.dumps({"weights": [1, 2, 3]}))
     assert "no trained network of nolearn" in one_line(command("shallow.released", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
+
+
+FORGED = {  # networks with odd things where weights should be
+    "a list as a layer's name": {"layers_": Call("collections.OrderedDict", ([[[1], 2]],))},
+    "numbers of one byte": {"layers_": Call("collections.OrderedDict", ([["conv", New("x.L", (), {"W": py2pickle.shared(
+        Call("numpy.core.multiarray._reconstruct", ()))})]],))},
+    "a number that is itself": {"update_learning_rate": New("theano.S", (), {"container": New("theano.C", (), {"storage": []})})},
+}
+
+
+@pytest.mark.parametrize("kind", FORGED)
+def test_odd_networks_are_one_line(tmp_path, kind):
+    state = FORGED[kind]
+    text = py2pickle.dumps(New("nolearn.lasagne.base.NeuralNet", (), state)).replace(b"cx\nL", b"clasagne\nL")
+    (tmp_path / "net.pickle").write_bytes(text)
+    with pytest.raises(UserError, match="net.pickle: ") as error:
+        convert(tmp_path / "net.pickle", tmp_path / "weights.npz")
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_kept_is_counted(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickled, "KEPT", 3_000_000)
+    (tmp_path / "a").write_bytes(b"\x80\x02" + (b"T\x00\x00\x0f\x00" + bytes(0xf0000) + b"0") * 4 + b"N.")
+    with pytest.raises(UserError, match="holds more than 2 MB besides training data"):
+        read_pickle(tmp_path / "a")
 
 
 def test_a_name_can_be_allowed_and_is_still_not_run(tmp_path, monkeypatch):
