@@ -58,6 +58,8 @@ def main():
         sources, videos = find_sources(args.images, Path(args.out))
     else:
         sources = _of_dataset(args)
+    if not (sources or videos):
+        raise UserError(f"{' '.join(args.images or [args.dataset])}: no picture and no video there; check the path")
     predictor = load(args.net, args.weights, **dict(args.option))
     failed = 0
     for name, path in videos:

@@ -255,6 +255,9 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, deep_weights
         for name in ("x.png", "x.jpg", "x_overlay.png"):
             Image.fromarray(rng.integers(0, 255, (40, 50, 3), np.uint8)).save(tmp_path / folder / name)
     (tmp_path / "empty").mkdir()
+    line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", f"{tmp_path}/emp*", "--out",
+                            tmp_path / "nothing"))
+    assert "emp*: no picture and no video there" in line
     process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "a", tmp_path / "b",
                       tmp_path / "a/x.png", f"{tmp_path}/emp*", "--write", "png", "overlay", "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
