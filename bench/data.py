@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from bench.timing import seconds_of
 from data.errors import UserError, run
 
 ROUNDS = 9
@@ -85,7 +86,7 @@ def time_density(shape, count, sigma, rounds):
     times = {name: [] for name in ways}
     for _ in range(rounds):
         for name, way in ways.items():
-            times[name].append(_seconds(way))
+            times[name].append(seconds_of(way))
     return {name: 1000 * float(np.median(found)) for name, found in times.items()}
 
 
@@ -102,9 +103,9 @@ def time_prepare(name, root, out):
     cpu = sum(getattr(after, kind) - getattr(before, kind) for kind in ("ru_utime", "ru_stime"))
     samples = list(load(name, "train", root))
     images = len(samples)
-    decode = sum(_seconds(lambda sample=sample: sample.image) for sample in samples)
-    read = sum(_seconds(lambda sample=sample: sample.fixations) for sample in samples)
-    density = sum(_seconds(lambda sample=sample: sample.density) for sample in samples)
+    decode = sum(seconds_of(lambda sample=sample: sample.image) for sample in samples)
+    read = sum(seconds_of(lambda sample=sample: sample.fixations) for sample in samples)
+    density = sum(seconds_of(lambda sample=sample: sample.density) for sample in samples)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return {"dataset": name, "images": images, "seconds": wall, "images_a_second": images / wall, "cpu": cpu,
             "busy": cpu / wall / os.cpu_count(), "decoding": decode / cpu, "reading_gaze": read / cpu,
@@ -140,12 +141,6 @@ def draw(root, count=DRAWN):
         Image.fromarray(sample.image).save(root / "images" / f"{sample.name}.jpg", quality=90)
         np.save(root / "fixations" / f"{sample.name}.npy", sample.fixations)
     return root
-
-
-def _seconds(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":

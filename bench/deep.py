@@ -6,10 +6,10 @@ memory layouts the quicker one is compared. Then Caffe's layers are timed one by
 """
 import argparse
 import tempfile
-import time
 from pathlib import Path
 
 from bench.peer import Peer
+from bench.timing import seconds_of
 from data.errors import UserError, run
 
 ROUNDS = 5
@@ -105,7 +105,7 @@ def against_peers(solver, data, label, python, folder, rounds):
             times = {who: [] for who in (*ours[what], "rows", "channels")}
             for _ in range(rounds):
                 for who, call in ours[what].items():
-                    times[who].append(min(_seconds(lambda: call(count)) for _ in range(repeats)))  # noqa: B023  at once
+                    times[who].append(min(seconds_of(lambda: call(count)) for _ in range(repeats)))  # noqa: B023  at once
                 for layout in ("rows", "channels"):
                     times[layout].append(min(peer.ask(f"{layout}:{what}", count, repeats)))
                 bar.update()
@@ -132,10 +132,10 @@ def by_layer(solver):
     forward, backward, updates = ({name: [] for name in names} for _ in range(3))
     for _ in range(LAYER_ROUNDS):
         for name in names:
-            forward[name].append(_seconds(lambda: net.forward(start=name, end=name)))  # noqa: B023  called at once
+            forward[name].append(seconds_of(lambda: net.forward(start=name, end=name)))  # noqa: B023  called at once
         for name in reversed(names):
-            backward[name].append(_seconds(lambda: net.backward(start=name, end=name)))  # noqa: B023
-        updates["loss"].append(_seconds(solver.apply_update))
+            backward[name].append(seconds_of(lambda: net.backward(start=name, end=name)))  # noqa: B023
+        updates["loss"].append(seconds_of(solver.apply_update))
     rows = []
     for index, name in enumerate(names):
         seconds = [float(np.median(found[name])) for found in (forward, backward)]
@@ -165,12 +165,6 @@ def to_text(rows, layers):
                          + f"{1000 * row['backward']:9.1f}{seconds / total:9.1%}"
                          + (f"{row['gflops']:9.0f}" if row["gflops"] else ""))
     return "\n".join(lines)
-
-
-def _seconds(call):
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 if __name__ == "__main__":
