@@ -12,10 +12,12 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from data.errors import UserError, describe
 from data.files import read_json, write_json, write_text
+from data.machine import load_blas
 
 PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
 
@@ -87,17 +89,29 @@ def start(folder, net, settings, predict, versions=None, restart=False, resume=F
     if restart:
         _clear(folder)
     if path.is_file():
-        before = read_json(path).get("settings", {})
+        config = read_json(path)
+        before = config.get("settings", {})
         changed = [f"{key} {before.get(key)!r} -> {settings.get(key)!r}"
                    for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
         if changed:
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
                             "delete it, or give --restart, or another folder")
+        _warn_of_other_blas(folder, config)
         return
     if resume:
         raise UserError(f"{folder}: holds no run to resume (no config.json); leave --resume out to begin one")
     write_json(path, {"net": net, "settings": settings, "predict": predict,
                       "versions": {**collect_versions(), **(versions or {})}})
+
+
+def _warn_of_other_blas(folder, config):
+    """Print a warning if a run is resumed with other BLAS kernels or threads: its sums are then rounded differently."""
+    before, now = config.get("versions", {}).get("blas"), load_blas()
+    if before and before != now:
+        print(f"warning: {folder}: was begun with {before} and is resumed with {now}: the weights will differ in "
+              "rounding from those of an uninterrupted run; to avoid it, set OPENBLAS_CORETYPE and "
+              "OPENBLAS_NUM_THREADS as before",
+              file=sys.stderr)
 
 
 def prepared_data(folder):
@@ -176,7 +190,8 @@ def read_log(path):
 
 def collect_versions():
     """Versions of Python, the packages and the code, and the machine."""
-    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores"}
+    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+             "blas": load_blas()}
     for package in PACKAGES:
         try:
             found[package] = importlib.metadata.version(package)

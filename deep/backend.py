@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 from data.errors import Terminated, UserError, run
-from data.machine import choose_blas_kernel
+from data.machine import environment, load_blas
 
-BLAS_VARIABLES = ("OPENBLAS_CORETYPE", "OPENBLAS_THREAD_TIMEOUT")  # what load_caffe sets, and Caffe alone wants set
+GLOG_LEVEL = "GLOG_minloglevel"  # environment variable that glog reads when it is loaded
+ERRORS, EVERYTHING = "2", "0"
 PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
@@ -27,13 +28,11 @@ def load_caffe():
     UserError
         It has not been built, or does not load.
     """
-    choose_blas_kernel()
-    # OpenBLAS's threads wait for their next product by spinning, 25 ms of it, on the cores where Caffe's own
-    # loops are then at work (deep/caffe/patches); a tenth of a training step goes by that way
-    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
-    os.environ.setdefault("GLOG_minloglevel", "2")  # errors only: Caffe narrates every layer otherwise
+    load_blas()
     try:
-        import caffe
+        # errors only: Caffe logs every layer otherwise
+        with environment(**{GLOG_LEVEL: os.environ.get(GLOG_LEVEL, ERRORS)}):
+            import caffe
     except ImportError as error:
         raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python; "
                         "for prediction without Caffe: engine=opencv") \
@@ -101,5 +100,5 @@ def _child(target, args, log):
         os._exit(1)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
-    os.environ["GLOG_minloglevel"] = "0"  # noqa: SIM112  glog spells it so
+    os.environ[GLOG_LEVEL] = EVERYTHING  # of this process, which is ours alone
     run(lambda: target(*args))

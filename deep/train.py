@@ -6,7 +6,6 @@ command goes on from the newest snapshot and ends with the weights of a run that
 """
 import argparse
 import hashlib
-import os
 import re
 from pathlib import Path
 
@@ -14,7 +13,8 @@ from data import runs
 from data.arguments import natural_int, positive_int
 from data.errors import UserError, run
 from data.files import write_text
-from deep.backend import BLAS_VARIABLES, load_caffe, run_guarded
+from data.machine import blas_settings
+from deep.backend import load_caffe, run_guarded
 from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
 
 # What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
@@ -229,7 +229,7 @@ def _solver_text(solver, folder, vgg):
 
     message = caffe_pb2.SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
                                            "snapshot_prefix": str(folder.resolve() / "snapshots" / "snapshot")})
-    environment = [f"{name}={os.environ[name]}" for name in BLAS_VARIABLES if name in os.environ]
+    environment = [f"{name}={value}" for name, value in blas_settings().items()]
     weights = [f"-weights {folder / 'start.caffemodel'}"] if vgg else []
     command = " ".join([*environment, "build/caffe/build/tools/caffe train -solver", str(folder / "solver.prototxt"),
                         *weights])

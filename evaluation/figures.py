@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from data.errors import UserError, run
+from data.machine import environment
 from data.pictures import GAP, overlay, stretch, strip, write_png
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
@@ -312,8 +313,9 @@ def _header(titles, width):
 
 def _figure(width, height):
     """An empty matplotlib figure, inches, that is nobody's current figure."""
-    os.environ.setdefault("MPLCONFIGDIR", str(BUILD / "matplotlib"))  # its list of fonts is made, so it lies in build/
-    from matplotlib.figure import Figure
+    # matplotlib writes its list of fonts there
+    with environment(MPLCONFIGDIR=os.environ.get("MPLCONFIGDIR", str(BUILD / "matplotlib"))):
+        from matplotlib.figure import Figure
 
     return Figure((width, height), dpi=DPI, layout="constrained")
 

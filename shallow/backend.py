@@ -19,7 +19,7 @@ import warnings
 from pathlib import Path
 
 from data.errors import UserError
-from data.machine import choose_blas_kernel
+from data.machine import environment, load_blas
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 
@@ -45,12 +45,11 @@ def _import():
     if not shutil.which("g++"):
         raise UserError("there is no C++ compiler (g++), which Theano needs; install it: apt-get install g++ "
                         "(`make doctor` lists everything)")
-    os.environ["THEANO_FLAGS"] = _flags()
-    choose_blas_kernel()
+    load_blas()
     for module in (r"theano(\.|$)", r"lasagne(\.|$)"):
         warnings.filterwarnings("ignore", module=module)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), environment(THEANO_FLAGS=_flags()):
             warnings.simplefilter("ignore")
             import theano
             import theano.tensor.signal.pool as pool

@@ -1,4 +1,5 @@
 """What several tests share: tiny data sets, prepared arrays, weights, and the real data beside the checkout."""
+import os
 import signal
 import subprocess
 import sys
@@ -15,6 +16,8 @@ hypothesis.settings.load_profile("unhurried")
 # shells start what runs in the background with Ctrl-C ignored; the commands under test must not inherit that
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# of child processes: taken before anything of ours, or a library that sets variables, is imported
+USER_ENVIRONMENT = dict(os.environ)
 REPOSITORY = Path(__file__).resolve().parents[1]
 OSIE = REPOSITORY.parent / "shared" / "osie"
 
@@ -74,10 +77,21 @@ def shallow_weights(tmp_path_factory):
     return path
 
 
-def command(module, *arguments, **kwargs):
-    """Run `python -m module arguments` in the repository and return the finished process, output as text."""
-    return subprocess.run([sys.executable, "-m", module, *map(str, arguments)], cwd=REPOSITORY, text=True,
-                          capture_output=True, check=False, **kwargs)
+def python(*arguments, cwd=REPOSITORY, **environment):
+    """Run Python as a user would, in the repository, with a few more environment variables; the finished process."""
+    return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, text=True, capture_output=True, check=False,
+                          env={**USER_ENVIRONMENT, **environment})
+
+
+def command(module, *arguments, **environment):
+    """Run `python -m module arguments` likewise."""
+    return python("-m", module, *arguments, **environment)
+
+
+def begin(*arguments, **kwargs):
+    """Begin what `python` runs to its end, and return the running process; `kwargs` of subprocess.Popen."""
+    return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=REPOSITORY, text=True, env=USER_ENVIRONMENT,
+                            **kwargs)
 
 
 def one_line(process):

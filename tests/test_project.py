@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, USER_ENVIRONMENT
 
 
 def pins(path):
@@ -16,7 +16,7 @@ def pins(path):
 
 def shell(script, **environment):
     return subprocess.run(["bash", "-c", script], cwd=REPOSITORY, text=True, capture_output=True, check=False,
-                          env={**os.environ, **environment})
+                          env={**USER_ENVIRONMENT, **environment})
 
 
 def test_conda_has_the_same_pins():

@@ -49,6 +49,18 @@ def test_density_is_the_blurred_fixation_map(height, width, sigma, count, few):
     assert found.dtype == np.float32 and found.max() == 1 and found.min() >= 0
 
 
+@given(st.integers(1, 900), st.floats(0.5, 40))
+def test_density_is_summed_without_rounding(count, sigma):
+    """Both ways, which add in other orders, give the same bits; see `density_map`."""
+    points = np.random.default_rng(count).uniform(0, [89, 69], (count, 2)).astype(np.float32)
+    maps = []
+    for few in (0, 10 ** 6):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(density, "FEW", few)
+            maps.append(density.density_map(points, (70, 90), sigma))
+    np.testing.assert_array_equal(*maps)
+
+
 def test_observers_are_kept_with_the_fixations_in_the_frame():
     looks = [(1, 2), (-9, 0), (5, 3), (6, 1)], [0, 0, 1, 2]
     sample = dataset.Sample("a", (4, 6), None, lambda: looks, sigma=1)

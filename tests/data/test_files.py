@@ -1,8 +1,5 @@
 import errno
-import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +7,7 @@ from PIL import Image
 
 from data.errors import UserError
 from data.files import atomic, image_files, read_image, read_json, write_text
-from tests.conftest import REPOSITORY
+from tests.conftest import command, python
 
 
 @pytest.fixture
@@ -105,7 +102,7 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     code = ("import os, signal, sys; from data.files import atomic\n"
             "with atomic(sys.argv[1]) as scratch:\n"
             "    scratch.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
-    process = subprocess.run([sys.executable, "-c", code, tmp_path / "file"], cwd=REPOSITORY, check=False)
+    process = python("-c", code, tmp_path / "file")
     assert process.returncode == -signal.SIGKILL
     assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 2
     write_text(tmp_path / "file", "new")  # the next writer removes what the dead one left
@@ -142,14 +139,14 @@ def test_damaged_json_is_named(tmp_path):
 ])
 def test_errors_are_one_line_and_a_code(body, code, line):
     script = f"import os, signal, time\nfrom data.errors import UserError, run\ndef main():\n    {body}\nrun(main)"
-    process = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    process = python("-c", script)
     assert process.returncode == code
     assert process.stderr.startswith(line) and process.stderr.count("\n") == 1
 
 
 def test_bugs_keep_their_traceback():
     script = "from data.errors import run\nrun(lambda: 1 / 0)"
-    process = subprocess.run([sys.executable, "-c", script], cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    process = python("-c", script)
     assert process.returncode == 1 and "ZeroDivisionError" in process.stderr
 
 
@@ -158,10 +155,8 @@ def test_no_command_needs_its_heavy_imports_for_help():
                 "data.check", "data.sources")
     code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
             "print([m for m in ('theano', 'caffe', 'cv2', 'h5py', 'scipy', 'joblib') if m in sys.modules])")
-    process = subprocess.run([sys.executable, "-c", code, *commands], cwd=REPOSITORY, text=True, capture_output=True,
-                             check=True)
+    process = python("-c", code, *commands)
     assert process.stdout.strip() == "[]"
     for name in commands:
-        shown = subprocess.run([sys.executable, "-m", name, "--help"], cwd=REPOSITORY, text=True, capture_output=True,
-                               check=True, env={**os.environ, "COLUMNS": "100"})
-        assert shown.stdout.startswith("usage: python -m " + name)
+        shown = command(name, "--help", COLUMNS="100")
+        assert shown.returncode == 0 and shown.stdout.startswith("usage: python -m " + name)

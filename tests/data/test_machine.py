@@ -1,23 +1,56 @@
-"""What the libraries are told about this machine."""
-import subprocess
-import sys
+"""What the libraries are told about this machine, and that nothing else is told."""
+import os
 
 import pytest
 
 from data import machine
-from tests.conftest import REPOSITORY
+from tests.conftest import python
 
 
 @pytest.mark.parametrize("flags, kernel", [
     ("fma avx2 avx512f avx512dq avx512bw avx512vl", "SkylakeX"), ("fma avx2", "Haswell"), ("sse2", None)])
-def test_blas_kernel_follows_the_flags(tmp_path, monkeypatch, flags, kernel):
-    monkeypatch.setattr(machine.os, "environ", environment := {})
+def test_blas_kernel_follows_the_flags_and_the_user(tmp_path, monkeypatch, flags, kernel):
+    monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     (tmp_path / "cpuinfo").write_text(f"model\t: 207\nflags\t\t: {flags}\n")
-    machine.choose_blas_kernel(tmp_path / "cpuinfo")
-    assert environment.get("OPENBLAS_CORETYPE") == kernel
-    environment["OPENBLAS_CORETYPE"] = "Mine"
-    machine.choose_blas_kernel(tmp_path / "cpuinfo")
-    assert environment["OPENBLAS_CORETYPE"] == "Mine"
+    assert machine.blas_settings(tmp_path / "cpuinfo").get("OPENBLAS_CORETYPE") == kernel
+    assert "OPENBLAS_CORETYPE" not in machine.blas_settings(tmp_path / "no such file")
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Nehalem")
+    if kernel:
+        assert machine.blas_settings(tmp_path / "cpuinfo")["OPENBLAS_CORETYPE"] == "Nehalem"
+
+
+def test_variables_are_put_back_even_after_an_error(monkeypatch):
+    monkeypatch.setenv("SALIENCY_A", "before")
+    before = dict(os.environ)
+    with pytest.raises(ValueError), machine.environment(SALIENCY_A="during", SALIENCY_B="during"):
+        assert os.environ["SALIENCY_A"] == os.environ["SALIENCY_B"] == "during"
+        raise ValueError
+    assert dict(os.environ) == before
+
+
+LOADED = """
+import ctypes, os
+import cv2  # sets LD_LIBRARY_PATH by itself
+before = dict(os.environ)
+{imports}
+library = ctypes.CDLL("libopenblas.so.0", os.RTLD_NOLOAD)
+library.openblas_get_corename.restype = ctypes.c_char_p
+mapped = {{line.split()[-1] for line in open("/proc/self/maps") if "openblas" in line and "site-packages" not in line}}
+print(library.openblas_get_corename().decode(), len(mapped), dict(os.environ) == before)
+"""
+CAFFE = "from deep.backend import load_caffe; load_caffe()"
+THEANO = "from shallow.backend import tensor, theano; x = tensor.matrix(); theano.function([x], tensor.dot(x, x))"
+
+
+@pytest.mark.parametrize("imports", [CAFFE, THEANO, f"{THEANO}\n{CAFFE}"], ids=["Caffe", "Theano", "both"])
+@pytest.mark.parametrize("user", [{}, {"OPENBLAS_CORETYPE": "Nehalem"}], ids=["nothing set", "set by the user"])
+def test_a_net_loads_one_blas_with_the_kernels_decided_and_leaves_the_environment_alone(imports, user):
+    """In someone's program: what it starts afterwards must not inherit our settings."""
+    if not machine.load_blas():
+        pytest.skip("there is no OpenBLAS of the system's, or it does not name its kernels")
+    process = python("-c", LOADED.format(imports=imports), **user)
+    kernel = user.get("OPENBLAS_CORETYPE", machine.load_blas().split()[1].rstrip(","))
+    assert process.stdout.split() == [kernel, "1", "True"], process.stderr
 
 
 def test_freed_memory_is_kept():
@@ -27,6 +60,5 @@ def test_freed_memory_is_kept():
             "if sys.argv[1] == 'keep': keep_freed_memory()\n"
             "np.ones(2 ** 24, np.float32)\nbefore = faults()\n"
             "for _ in range(10): np.ones(2 ** 24, np.float32)\nprint(faults() - before)")
-    found = {what: int(subprocess.run([sys.executable, "-c", code, what], cwd=REPOSITORY, text=True, check=True,
-                                      capture_output=True).stdout) for what in ("keep", "give back")}
+    found = {what: int(python("-c", code, what).stdout) for what in ("keep", "give back")}
     assert found["keep"] * 10 < found["give back"]

@@ -1,7 +1,6 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import h5py
@@ -15,7 +14,7 @@ from data.files import read_json
 from data.prepare import _write_part, prepare
 from deep import preprocess as deep
 from shallow import preprocess as shallow
-from tests.conftest import REPOSITORY, command, one_line
+from tests.conftest import begin, command, one_line, python
 from tests.fixtures import lsun as isun
 from tests.fixtures import mit, osie, salicon
 
@@ -56,6 +55,31 @@ def test_same_seed_same_arrays(prepared, tmp_path):
     with h5py.File(prepared / "shallow.h5") as first, h5py.File(tmp_path / "again/shallow.h5") as second:
         np.testing.assert_array_equal(first["train/image"], second["train/image"])
         np.testing.assert_array_equal(first["val/map"], second["val/map"])
+
+
+KERNELS = [{"OPENBLAS_CORETYPE": "Nehalem"}, {"OPENBLAS_CORETYPE": "Haswell"},
+           {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}]
+
+
+@pytest.mark.parametrize("kind", ["few fixations", "many"])
+def test_arrays_do_not_depend_on_the_matrix_library(tmp_path, kind):
+    """Other kernels, other threads, Theano and Caffe loaded before or not: the same bits."""
+    count = 40 if kind == "few fixations" else 900
+    rng = np.random.default_rng(0)
+    for folder in ("images", "fixations"):
+        (tmp_path / "own" / folder).mkdir(parents=True)
+    for index in range(13):
+        Image.fromarray(rng.integers(0, 255, (120, 160, 3), np.uint8)).save(tmp_path / f"own/images/{index}.png")
+        np.save(tmp_path / f"own/fixations/{index}.npy", rng.uniform(0, (159, 119), (count, 2)))
+    arguments = ["folder+sigma=12", str(tmp_path / "own")]
+    sums = set()
+    for number, (environment, imports) in enumerate([({}, ""), *((kernel, "") for kernel in KERNELS),
+                                                     ({}, "import shallow.backend, deep.backend; deep.backend.load_caffe()")]):
+        out = tmp_path / str(number)
+        process = python("-c", f"{imports}\nfrom data.prepare import prepare; prepare(*{arguments}, {str(out)!r}, jobs=2)", **environment)
+        assert process.returncode == 0, process.stderr
+        sums.add(read_json(out / "manifest.json")["sha256"])
+    assert len(sums) == 1
 
 
 def test_mirrored_copies_come_after_all_others_and_never_validate(prepared, tmp_path):
@@ -113,8 +137,8 @@ def test_the_same_again_does_nothing_and_something_else_is_refused(prepared, cap
 
 def start_and_wait(out, *options, parts=1):
     """Begin to prepare 200 pictures with two processes; returns when some parts are there."""
-    arguments = [sys.executable, "-m", "data.prepare", "--out", str(out), "--limit", "200", "--jobs", "2", *options]
-    process = subprocess.Popen(arguments, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE, start_new_session=True)
+    process = begin("-m", "data.prepare", "--out", out, "--limit", "200", "--jobs", "2", *options,
+                    stderr=subprocess.PIPE, start_new_session=True)
     folder, until = out.with_name(out.name + ".parts"), time.monotonic() + 120
     while len(list(folder.glob("*.h5"))) < parts:
         assert process.poll() is None and time.monotonic() < until, process.communicate()[1]

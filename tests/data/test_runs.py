@@ -17,6 +17,17 @@ def test_a_run_continues_only_with_its_own_settings(tmp_path):
     assert not (tmp_path / "other/config.json").exists()
 
 
+def test_resuming_with_another_matrix_library_is_warned_of(tmp_path, monkeypatch, capsys):
+    """Both nets round otherwise with other kernels or another number of threads (tried: 1 and 2)."""
+    runs.start(tmp_path, "deep", {"seed": 1}, {})
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, resume=True)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(runs, "load_blas", lambda: "OpenBLAS Nehalem, 7 threads")
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, resume=True)
+    warning = capsys.readouterr().err
+    assert warning.startswith(f"warning: {tmp_path}") and "Nehalem, 7 threads" in warning and warning.count("\n") == 1
+
+
 def test_config_records_settings_and_versions(tmp_path):
     runs.start(tmp_path, "shallow", {"seed": 1}, {"longest_side": 128})
     config = runs.read_config(tmp_path / "weights.npz", "shallow")

@@ -1,7 +1,5 @@
 """The deep net's Predictor on pictures of every size."""
 import re
-import subprocess
-import sys
 
 import cv2
 import numpy as np
@@ -12,7 +10,7 @@ from data.errors import UserError
 from data.files import read_image
 from deep import preprocess
 from deep.predictor import ENGINES, Predictor
-from tests.conftest import REPOSITORY, one_line
+from tests.conftest import one_line, python
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +101,8 @@ def test_opencv_needs_no_caffe(deep_weights, tmp_path):
     without_caffe = "import sys; sys.modules['caffe'] = None; from models.predict import main; from data.errors import run; run(main)"
 
     def predict(*options):
-        return subprocess.run([sys.executable, "-c", without_caffe, "--net", "deep", "--weights", deep_weights, "--images",
-                               tmp_path / "a.png", "--out", tmp_path / "out", *options], cwd=REPOSITORY, capture_output=True,
-                              text=True, check=False)
+        return python("-c", without_caffe, "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "a.png",
+                      "--out", tmp_path / "out", *options)
     line = one_line(predict())
     assert "run `make caffe`" in line and "engine=opencv" in line
     assert predict("--option", "engine=opencv").returncode == 0

@@ -1,7 +1,4 @@
 """Caffe's solver on our files against NumPy, and its ability to learn."""
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -10,7 +7,7 @@ from deep.backend import load_caffe
 from deep.prototxt import SOLVER, parse_prototxt
 from deep.solver import solver_on
 from deep.trainer import learning_rate
-from tests.conftest import REPOSITORY
+from tests.conftest import python
 from tests.deep import restated
 
 caffe = load_caffe()
@@ -160,8 +157,8 @@ def test_caffes_loops_give_the_same_on_any_number_of_threads(tmp_path):
     for threads in (1, 3):
         (tmp_path / str(threads)).mkdir()
         out = tmp_path / f"{threads}.npz"
-        subprocess.run([sys.executable, "-c", ONE_STEP, tmp_path / str(threads), out], cwd=REPOSITORY, check=True,
-                       env={**os.environ, "CAFFE_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": "1"})
+        process = python("-c", ONE_STEP, tmp_path / str(threads), out, CAFFE_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS="1")
+        assert process.returncode == 0, process.stderr
         results.append(np.load(out))
     for name in results[0].files:
         assert np.ptp(results[0][name]) > 0

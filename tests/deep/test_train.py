@@ -5,7 +5,6 @@ import re
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from argparse import Namespace
 
@@ -20,7 +19,7 @@ from deep.alarms import Alarms
 from deep.backend import last_words, load_caffe
 from deep.prototxt import DEPLOY, SOLVER
 from deep.weights import check_weights, net_shapes, read_caffemodel
-from tests.conftest import REPOSITORY, command, one_line
+from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
 
 caffe = load_caffe()
 
@@ -30,8 +29,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     arguments = ["--data", prepared, "--iterations", "4"]
     whole = command("deep.train", *arguments, "--run", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
-    broken = [sys.executable, "-m", "deep.train", *map(str, arguments), "--run", str(tmp_path / "broken")]
-    process = subprocess.Popen(broken, cwd=REPOSITORY, text=True, stderr=subprocess.PIPE)
+    process = begin("-m", "deep.train", *arguments, "--run", tmp_path / "broken", stderr=subprocess.PIPE)
     while not (log := tmp_path / "broken/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -62,8 +60,7 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_pat
     assert whole.returncode == 0, whole.stderr
     broken = tmp_path / "broken"
     for wait in ("log.csv", "snapshots/snapshot_iter_4.caffemodel", "snapshots/snapshot_iter_6.solverstate"):
-        process = subprocess.Popen([sys.executable, "-m", "deep.train", *map(str, arguments), "--run", str(broken)],
-                                   cwd=REPOSITORY, stderr=subprocess.DEVNULL, start_new_session=True)
+        process = begin("-m", "deep.train", *arguments, "--run", broken, stderr=subprocess.DEVNULL, start_new_session=True)
         while not (broken / wait).exists() or (wait == "log.csv" and len((broken / wait).read_text().splitlines()) < 4):
             assert process.poll() is None
             time.sleep(0.001)
@@ -86,7 +83,7 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_pat
 def followed(command_line):
     """Run the command that a run's solver file names in its comment."""
     process = subprocess.run(["bash", "-c", command_line], cwd=REPOSITORY, capture_output=True, text=True, check=False,
-                             env={**os.environ, "GLOG_logtostderr": "1"})
+                             env={**USER_ENVIRONMENT, "GLOG_logtostderr": "1"})
     assert process.returncode == 0, process.stderr
 
 
@@ -113,8 +110,7 @@ STOPPED = ["--iterations", "4", "--set", "snapshot=3"]
 def stopped(prepared, tmp_path_factory):
     """A run that was interrupted after its first iteration."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
-    process = subprocess.Popen([sys.executable, "-m", "deep.train", "--data", str(prepared), *STOPPED, "--run", str(folder)],
-                               cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    process = begin("-m", "deep.train", "--data", prepared, *STOPPED, "--run", folder, stderr=subprocess.DEVNULL)
     while not (folder / "log.csv").is_file() or len((folder / "log.csv").read_text().splitlines()) < 2:
         assert process.poll() is None
         time.sleep(0.05)
@@ -230,8 +226,7 @@ def test_one_process_a_run_folder(prepared, tmp_path):
 def test_interrupted_in_validation_nothing_is_done_twice(prepared, tmp_path):
     """Ctrl-C while the held-out images are looked at: the iteration before is kept, its row follows on resuming."""
     arguments = ["--data", prepared, "--iterations", "3", "--set", "test_interval=1", "--set", "test_iter=30"]
-    process = subprocess.Popen([sys.executable, "-m", "deep.train", *map(str, arguments), "--run", str(tmp_path / "run")],
-                               cwd=REPOSITORY, stderr=subprocess.DEVNULL)
+    process = begin("-m", "deep.train", *arguments, "--run", tmp_path / "run", stderr=subprocess.DEVNULL)
     log = tmp_path / "run/log.csv"
     while not log.is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
@@ -312,8 +307,7 @@ def in_copy(folder, change, *arguments):
     changed = change(path.read_text())
     assert changed != path.read_text()
     path.write_text(changed)
-    return subprocess.run([sys.executable, "-m", "deep.train", "--run", folder / "run", *map(str, arguments)], cwd=copy,
-                          capture_output=True, text=True, check=False)
+    return python("-m", "deep.train", "--run", folder / "run", *arguments, cwd=copy)
 
 
 @pytest.mark.parametrize("change, complaint", [

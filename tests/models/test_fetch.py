@@ -4,7 +4,6 @@ import http.server
 import shutil
 import signal
 import subprocess
-import sys
 import threading
 import time
 
@@ -13,7 +12,7 @@ import pytest
 
 from data.errors import UserError
 from models import cards, fetch
-from tests.conftest import REPOSITORY, command, one_line
+from tests.conftest import begin, command, one_line
 
 DATA = np.random.default_rng(0).integers(0, 256, 300_000, np.uint8).tobytes()
 BLOB = hashlib.sha1(f"blob {len(DATA)}\0".encode() + DATA).hexdigest()
@@ -173,8 +172,7 @@ def test_interrupted_it_goes_on_where_it_was(server, card, tmp_path, sent):
     name = card(f"{server.at}/stalls")
     code = ("import sys\nfrom pathlib import Path\nfrom data.errors import run\nfrom models import cards, fetch\n"
             "cards.FOLDER = Path(sys.argv[1])\nrun(lambda: fetch.fetch('toy', out=sys.argv[2]) and None)")
-    process = subprocess.Popen([sys.executable, "-c", code, cards.FOLDER, tmp_path / "out"], cwd=REPOSITORY,
-                               stderr=subprocess.PIPE, text=True)
+    process = begin("-c", code, cards.FOLDER, tmp_path / "out", stderr=subprocess.PIPE)
     part, until = tmp_path / "out/net.bin.part0", time.monotonic() + 60
     while not (part.is_file() and part.stat().st_size):
         assert time.monotonic() < until

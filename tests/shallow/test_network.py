@@ -5,6 +5,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from shallow import network
 from shallow.backend import lasagne, tensor, theano
+from tests.conftest import python
 
 SMALL = {"input_size": 32, "map_size": 6}  # 28 14 12 6 4 2: the same layers, a few thousand times smaller
 
@@ -137,11 +138,7 @@ def test_odd_sizes_are_refused():
 
 
 def test_backend_is_quiet():
-    import subprocess
-    import sys
-
-    from tests.conftest import REPOSITORY
     code = ("from shallow import network\nfrom shallow.backend import lasagne, tensor, theano\n"
             "x = tensor.tensor4()\nf = theano.function([x], lasagne.layers.get_output(network.build(input_size=32, map_size=6), x))")
-    process = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, text=True, capture_output=True, check=True)
-    assert process.stdout == process.stderr == ""
+    process = python("-c", code)
+    assert process.returncode == 0 and process.stdout == process.stderr == ""

@@ -2,8 +2,6 @@
 import os
 import pickle
 import resource
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -15,7 +13,7 @@ from shallow import pickled, weights
 from shallow.pickled import Thing, read_pickle, to_array
 from shallow.predictor import Predictor
 from shallow.released import SHAPES, convert, settings_of
-from tests.conftest import REPOSITORY, command, one_line
+from tests.conftest import command, one_line, python
 from tests.fixtures import py2pickle
 from tests.fixtures.py2pickle import Call, Name, New
 
@@ -76,7 +74,7 @@ def test_training_data_are_passed_over_in_bounded_memory(isun, tmp_path):
         file.write(tail + after)
     code = ("import sys\nfrom shallow.released import convert\nconvert(sys.argv[1], sys.argv[2])\n"
             "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])")
-    process = subprocess.run([sys.executable, "-c", code, path, tmp_path / "w.npz"], cwd=REPOSITORY, text=True, capture_output=True)
+    process = python("-c", code, path, tmp_path / "w.npz")
     assert process.returncode == 0, process.stderr
     peak, held = 1024 * int(process.stdout.split()[-1]), 4 * 34_864_384
     assert peak < 2 * held + 200e6 < 2**30, peak

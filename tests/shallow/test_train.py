@@ -3,7 +3,6 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
 import time
 
 import h5py
@@ -17,7 +16,7 @@ from shallow.alarms import Alarms
 from shallow.batches import Arrays
 from shallow.settings import PRESETS, resolve
 from shallow.trainer import Trainer
-from tests.conftest import REPOSITORY, command, one_line
+from tests.conftest import begin, command, one_line, python
 from tests.shallow.test_network import SMALL, restated
 
 SETTINGS = resolve("paper", conv3_filters=64, seed=0, init="released")
@@ -235,10 +234,9 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_pat
     started = time.monotonic()
     assert command("shallow.train", *arguments, "--run", tmp_path / "whole").returncode == 0
     whole_run = time.monotonic() - started
-    broken = [sys.executable, "-m", "shallow.train", *map(str, arguments), "--run", str(tmp_path / "broken")]
     moments = [("interrupt", 0)] + [("kill", moment) for moment in np.random.default_rng().uniform(0.3, 1, 4)]
     for how, moment in moments:
-        process = subprocess.Popen(broken, cwd=REPOSITORY, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        process = begin("-m", "shallow.train", *arguments, "--run", tmp_path / "broken", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if how == "interrupt":
             while "step/s" not in (line := process.stderr.readline()) and line:
                 pass  # the bar appears when the first step is about to begin
@@ -271,7 +269,7 @@ def test_no_room_for_a_checkpoint_is_said_and_the_older_one_is_kept(prepared, tm
     arguments = ["--data", prepared, "--run", tmp_path, "--batch", "16", "--epochs", "2", "--checkpoint-seconds", "0"]
     limited = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300 << 20, 300 << 20)); " \
               f"sys.argv[1:] = {list(map(str, arguments))}; from shallow.train import main; from data.errors import run; run(main)"
-    process = subprocess.run([sys.executable, "-c", limited], cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    process = python("-c", limited)
     assert "checkpoint.npz" in one_line(process) and "File too large" in one_line(process)
     assert not (tmp_path / "checkpoint.npz").exists() and not list(tmp_path.glob(".*"))
     assert command("shallow.train", *arguments).returncode == 0
@@ -331,6 +329,5 @@ def test_weights_round_trip_and_their_errors(tmp_path):
 
 
 def test_no_compiler_is_said(tmp_path, prepared):
-    process = subprocess.run([sys.executable, "-m", "shallow.train", "--data", prepared, "--run", tmp_path / "run"],
-                             cwd=REPOSITORY, text=True, capture_output=True, check=False, env={"PATH": str(tmp_path)})
+    process = command("shallow.train", "--data", prepared, "--run", tmp_path / "run", PATH=str(tmp_path))
     assert "no C++ compiler" in one_line(process)
