@@ -11,14 +11,14 @@ DATASET ?= synthetic
 DATA_ROOT ?=
 # demo: minutes; paper: the paper's epochs, iterations and image size, hours to days.
 # paper is the default on the paper's own training sets only.
-SCALE ?= $(if $(filter salicon isun,$(firstword $(subst +, ,$(DATASET)))),paper,demo)
+PRESET ?= $(if $(filter salicon isun,$(firstword $(subst +, ,$(DATASET)))),paper,demo)
 SOLVER ?= deep/solver.prototxt
 VGG ?=
 PREPARE ?=
 
 ENV := build/env
 PY := $(ENV)/bin/python
-NAME := $(subst +,-,$(subst =,-,$(DATASET)))-$(SCALE)
+NAME := $(subst +,-,$(subst =,-,$(DATASET)))-$(PRESET)
 ROOT := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
 
 READY_ENV := $(ENV)/.ready
@@ -27,7 +27,7 @@ PREPARED := build/data/$(NAME)/manifest.json
 SHALLOW := build/runs/$(NAME)-shallow/weights.npz
 DEEP := build/runs/$(NAME)-deep/weights.caffemodel
 PREDICTIONS := $(foreach net,shallow deep,build/predictions/$(NAME)/$(net)/predictions.h5)
-BASELINES := chance centre-prior itti gbvs bms one-observer
+BASELINES := chance centre-prior itti gbvs bms one-human
 CONVENTION ?= mit
 RUN := $(NAME)$(if $(filter-out mit,$(CONVENTION)),-$(CONVENTION))
 SCORES := $(foreach model,shallow deep $(BASELINES),build/scores/$(RUN)/$(model).json)
@@ -60,7 +60,7 @@ help:
 	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
 	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
 	@echo '  make fetch              MODEL=name of models/README.md: released weights, downloaded or from FILE=path'
-	@echo '  make predict            NET=shallow|deep IMAGES="pictures folders videos" OUT=folder [WEIGHTS=file] [OPTIONS=name=value] [WRITE="png overlay"]'
+	@echo '  make predict            NET=shallow|deep IMAGES="pictures folders videos" OUT=folder [WEIGHTS=file] [OPTIONS=name=value] [FORMATS="png overlay"]'
 	@echo '  make figures            Figures 1, 3 and 5, training curves and scores of the two nets: build/figures/*/*.png'
 	@echo '  make extras             onnx, onnxruntime and pysaliency into build/env: nets for other engines, as models of pysaliency'
 	@echo '  make cluster            Dask into build/env: evaluation.score --dask scores on many machines'
@@ -69,7 +69,7 @@ help:
 	@echo '  DATASET=synthetic (default, made here) | salicon isun mit1003 mit300 osie folder (DATA_ROOT=path of it);'
 	@echo '          options follow its name: DATASET=osie+gaze=eyes'
 	@echo '  CONVENTION=mit (default) | salicon: whose way of measuring'
-	@echo '  SCALE=demo (minutes) | paper (hours to days; default for the paper'\''s training sets)'
+	@echo '  PRESET=demo (minutes) | paper (hours to days; default for the paper'\''s training sets)'
 
 doctor:
 	@setup/doctor.sh
@@ -87,7 +87,7 @@ $(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) $(if $(CAFF
 	@deep/caffe/build.sh
 
 $(PREPARED): FORCE | $(READY_ENV)
-	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --scale $(SCALE) $(PREPARE) --out $(@D)
+	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --preset $(PRESET) $(PREPARE) --out $(@D)
 
 data-help: | $(READY_ENV)
 	@$(PY) -m data.sources $(if $(filter-out synthetic,$(DATASET)),$(DATASET))
@@ -96,10 +96,10 @@ check-data: | $(READY_ENV)
 	@$(PY) -m data.check --dataset $(DATASET) $(ROOT)
 
 $(SHALLOW): FORCE | $(PREPARED)
-	@$(PY) -m shallow.train --data $(dir $(PREPARED)) --run $(@D) --preset $(SCALE)
+	@$(PY) -m shallow.train --data $(dir $(PREPARED)) --run $(@D) --preset $(PRESET)
 
 $(DEEP): FORCE | $(PREPARED) $(READY_CAFFE)
-	@$(PY) -m deep.train --data $(dir $(PREPARED)) --run $(@D) --preset $(SCALE) --solver "$(SOLVER)" \
+	@$(PY) -m deep.train --data $(dir $(PREPARED)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
 	  $(if $(VGG),--vgg "$(VGG)")
 
 build/predictions/$(NAME)/shallow/predictions.h5: $(SHALLOW)
@@ -118,10 +118,10 @@ $(BASELINES:%=build/scores/$(RUN)/%.json): build/scores/$(RUN)/%.json: | $(READY
 	@$(SCORE) --baseline $*
 
 build/nets/$(NAME)/shallow.json: $(SHALLOW)
-	@$(PY) -m models.describe --net shallow --weights $< --out $(basename $@)
+	@$(PY) -m models.summary --net shallow --weights $< --out $(basename $@)
 
 build/nets/$(NAME)/deep.json: $(DEEP)
-	@$(PY) -m models.describe --net deep --weights $< --out $(basename $@)
+	@$(PY) -m models.summary --net deep --weights $< --out $(basename $@)
 
 $(FIGURES): $(SCORES) $(NETS)
 	@$(PY) -m evaluation.figures --dataset $(DATASET) $(ROOT) --predictions build/predictions/$(NAME) \
@@ -131,7 +131,7 @@ $(FIGURES): $(SCORES) $(NETS)
 
 $(TABLES): $(SCORES) $(NETS) $(FIGURES)
 	@$(PY) -m evaluation.tables --scores build/scores/$(RUN) --nets build/nets/$(NAME) $(ROOT) \
-	  --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures --scale $(SCALE) --name $(RUN) --out build/tables
+	  --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures --preset $(PRESET) --name $(RUN) --out build/tables
 
 # Set-up first, so that what is missing on the machine is said in the first minute and not after training.
 reproduce-tables: $(READY_ENV) $(READY_CAFFE) $(TABLES)
@@ -144,14 +144,14 @@ NET ?= deep
 WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
 OUT ?= build/maps
 OPTIONS ?=
-WRITE ?=
+FORMATS ?=
 # Caffe is for the deep net, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
 	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
 	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
 	  if [ -e "$$IMAGES" ]; then set -- "$$IMAGES"; else eval "set -- $$IMAGES"; fi; \
 	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$$@" --out "$(OUT)" \
-	    $(foreach option,$(OPTIONS),--option $(option)) $(if $(WRITE),--write $(WRITE))
+	    $(foreach option,$(OPTIONS),--option $(option)) $(if $(FORMATS),--formats $(FORMATS))
 
 fetch: | $(READY_ENV)
 	@$(PY) -m models.fetch $(or $(MODEL),--help) $(if $(FILE),--file "$(FILE)")

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from bench.timing import seconds_of
-from data.errors import UserError, run
+from common.errors import UserError, run
 
 ROUNDS = 9
 SCENES = (("800x600, 76 fixations", (600, 800), 76, 24), ("640x480, 3,600 fixations", (480, 640), 3600, 19))
@@ -35,8 +35,8 @@ def main():
     if os.environ.get("OMP_NUM_THREADS") != "1":
         raise UserError("threads are not limited to one; run make bench")
 
-    from data.files import write_json
-    from data.runs import collect_versions
+    from common.files import write_json
+    from common.runs import collect_versions
 
     densities = {name: time_density(*scene, args.rounds) for name, *scene in SCENES}
     with tempfile.TemporaryDirectory() as folder:
@@ -96,7 +96,7 @@ def time_prepare(name, root, out):
 
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     process = subprocess.run([sys.executable, "-m", "data.prepare", "--dataset", name, "--data-root", str(root),
-                              "--scale", "paper", "--out", str(out)], check=False)
+                              "--preset", "paper", "--out", str(out)], check=False)
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     if process.returncode:
         raise UserError(f"data.prepare failed on {root}; see above")
@@ -132,8 +132,8 @@ def draw(root, count=DRAWN):
     import numpy as np
     from PIL import Image
 
+    from common.progress import progress
     from data.dataset import load
-    from data.progress import progress
 
     for kind in ("images", "fixations"):
         (root / kind).mkdir(parents=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.peer import Peer
 from bench.timing import seconds_of
-from data.errors import UserError, run
+from common.errors import UserError, run
 
 ROUNDS = 5
 # name, method, images, repeats a round, most of PyTorch's time that we allow ourselves
@@ -30,8 +30,8 @@ def main():
 
     import numpy as np
 
-    from data.files import write_json
-    from data.runs import collect_versions
+    from common.files import write_json
+    from common.runs import collect_versions
     from deep.preprocess import TRAIN_SIZE
     from deep.solver import solver_on
 
@@ -67,7 +67,7 @@ def against_peers(solver, data, label, python, folder, rounds):
     """
     import numpy as np
 
-    from data.progress import progress
+    from common.progress import progress
     from deep.backend import load_caffe
     from deep.predictor import ENGINES
     from deep.prototxt import parse_prototxt

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from bench.peer import Peer
-from data.errors import UserError, run
+from common.errors import UserError, run
 
 ROUNDS, REPEATS = 9, 5
 # milliseconds that plain NumPy was shown to reach, on another machine, with the ground truth normalised once an image
@@ -35,13 +35,13 @@ def main():
     if os.environ.get("OMP_NUM_THREADS") != "1":
         raise UserError("threads are not limited to one; run make bench")
 
-    from data.files import write_json
-    from data.progress import progress
-    from data.runs import collect_versions
+    from common.files import write_json
+    from common.progress import progress
+    from common.runs import collect_versions
 
     results = {}
     with tempfile.TemporaryDirectory() as folder, progress(total=len(SCENES) * args.rounds, unit="round",
-                                                           description="measures") as bar:
+                                                           description="metrics") as bar:
         files = [_save(Path(folder) / f"{index}.npz", *scene[1:]) for index, scene in enumerate(SCENES)]
         with Peer(args.peer, "pysaliency_metrics.py", *files) as peer:
             for index, (name, *_) in enumerate(SCENES):

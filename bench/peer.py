@@ -2,7 +2,7 @@
 import subprocess
 from pathlib import Path
 
-from data.errors import UserError
+from common.errors import UserError
 
 
 class Peer:

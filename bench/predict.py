@@ -10,7 +10,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from data.errors import run
+from common.errors import run
 
 ROUNDS = 3
 COUNTS = {"shallow": 300, "deep": 12}
@@ -25,8 +25,8 @@ def main():
     args = parser.parse_args()
 
     from bench.data import draw
-    from data.files import write_json
-    from data.runs import collect_versions
+    from common.files import write_json
+    from common.runs import collect_versions
 
     with tempfile.TemporaryDirectory() as folder:
         pictures = draw(Path(folder) / "drawn", max(COUNTS.values())) / "images"

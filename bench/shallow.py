@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from bench.peer import Peer
-from data.errors import UserError, run
+from common.errors import UserError, run
 
 ROUNDS = 7
 # name, method, images, repeats a round, most of PyTorch's time that we allow ourselves
@@ -31,9 +31,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
     args = parser.parse_args()
 
-    from data.files import write_json
-    from data.machine import keep_freed_memory
-    from data.runs import collect_versions
+    from common.files import write_json
+    from common.machine import keep_freed_memory
+    from common.runs import collect_versions
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
@@ -64,7 +64,7 @@ def against_pytorch(python, folder, rounds):
     """
     import numpy as np
 
-    from data.progress import progress
+    from common.progress import progress
     from shallow import weights
     from shallow.predictor import Predictor
     from shallow.settings import resolve
@@ -110,9 +110,9 @@ def step_share(folder):
     import h5py
     import numpy as np
 
-    from data import runs
-    from data.interrupts import Interrupts
-    from shallow.batches import Arrays
+    from common import runs
+    from common.interrupts import Interrupts
+    from shallow.batches import TrainingData
     from shallow.settings import resolve
     from shallow.train import Run
     from shallow.trainer import Trainer
@@ -124,7 +124,7 @@ def step_share(folder):
                                 chunks=(1, 3, 96, 96))
             file.create_dataset(f"{group}/map", data=rng.random((count, 48, 48), np.float32), chunks=(1, 48, 48))
     settings = resolve("paper", epochs=EPOCHS)
-    with Arrays(folder / "shallow.h5") as arrays, Interrupts() as interrupts:
+    with TrainingData(folder / "shallow.h5") as arrays, Interrupts() as interrupts:
         Run(Trainer(settings), arrays, settings, folder, 3600).train(interrupts)
     epochs = [row for row in runs.read_log(folder / "log.csv") if row["val_loss"] is None]
     return sum(row["step_seconds"] for row in epochs) / sum(row["seconds"] for row in epochs)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.arguments import positive_int
-from data.errors import UserError, describe, run
+from common.arguments import positive_int
+from common.errors import UserError, os_error_message, run
 from data.sources import SOURCES
 
 SHOWN, CELL = 10, 240  # samples on the contact sheet; pixels, the width of its cells
@@ -62,8 +62,8 @@ def check(name, split, root, out, expected, jobs=1):
     int
         Complaints: an image missing or unreadable, or the whole split.
     """
+    from common.parallel import in_parallel
     from data.dataset import load
-    from data.parallel import in_parallel
 
     try:
         dataset = load(name, split, root)
@@ -139,7 +139,8 @@ def describe_found(found):
 
 def contact_sheet(dataset, names, path):
     """Draw ten samples: each with its fixations, and with its density laid over it; two a row."""
-    from data.pictures import overlay, strip, with_points, write_png
+    from common.drawing import overlay, strip, with_points
+    from common.images import write_png
 
     chosen = [names[i] for i in np.linspace(0, len(names) - 1, min(SHOWN, len(names))).round().astype(int)]
     cells = []
@@ -172,7 +173,7 @@ def check_archives(name, root):
 
 
 def _md5(path):
-    from data.progress import progress
+    from common.progress import progress
 
     digest = hashlib.md5()
     try:
@@ -182,7 +183,7 @@ def _md5(path):
                 digest.update(block)
                 bar.update(len(block))
     except OSError as error:
-        print(describe(error), file=sys.stderr)
+        print(os_error_message(error), file=sys.stderr)
     return digest.hexdigest()
 
 

@@ -13,8 +13,8 @@ from functools import cached_property
 
 import numpy as np
 
+from common.errors import UserError
 from data.density import density_map
-from data.errors import UserError
 
 LOADERS = {  # module:function
     "synthetic": "data.synthetic:load", "salicon": "data.salicon:load", "isun": "data.isun:load",
@@ -23,9 +23,13 @@ LOADERS = {  # module:function
 }
 SPLITS = ("train", "val", "test", "all")
 SCORED = {"salicon": "val", "isun": "val"}  # the fixations of their test images were never published
-TEST_SHARE = 0.2  # of sets without a split of their own
+TEST_FRACTION = 0.2  # of sets without a split of their own
 SPLIT_SEED = 2016  # of the images that they hold out
 SWAPPED_SHARE, SWAPPED_LEAST = 0.1, 3  # points outside the frame that make [row, col] for [x, y] the likely reason
+
+
+class WrongRoot(UserError):
+    """The given folder is missing or is not the data set. The message ends with the folder to give."""
 
 
 class Swapped(UserError):
@@ -107,9 +111,9 @@ class Sample:
         try:
             found = self._read_fixations()
             points, observers = found if isinstance(found, tuple) else (found, None)
-            kept = inside(points, self.shape)
-            where = in_frame(points, self.shape)
-            refuse_swapped(points, self.shape)
+            kept = clip_to_frame(points, self.shape)
+            where = frame_mask(points, self.shape)
+            check_swapped(points, self.shape)
             if observers is not None and len(observers) != len(where):
                 raise UserError(f"{len(where)} fixations have {len(observers)} observers; copy the file again")
         except UserError as error:
@@ -224,7 +228,7 @@ def scored_split(name):
     return SCORED.get(name.split("+")[0], "test")
 
 
-def choose(names, split):
+def split_names(names, split):
     """Names of a split of a data set whose authors made none: a fifth, by name and a fixed seed, is held out.
 
     Parameters
@@ -239,7 +243,7 @@ def choose(names, split):
     if split == "val":
         raise UserError("this data set has no split 'val'; choose one of: train, test, all")
     ordered = shuffled(names, SPLIT_SEED)
-    held_out = round(TEST_SHARE * len(ordered))
+    held_out = round(TEST_FRACTION * len(ordered))
     return sorted({"test": ordered[:held_out], "train": ordered[held_out:], "all": ordered}[split])
 
 
@@ -250,7 +254,7 @@ def shuffled(names, seed):
     return [names[i] for i in order]
 
 
-def inside(points, shape):
+def clip_to_frame(points, shape):
     """Keep the points whose nearest pixel lies in an image of this shape.
 
     Parameters
@@ -274,21 +278,21 @@ def inside(points, shape):
         raise UserError(f"fixations have shape {points.shape}, expected (N, 2) with (x, y) in each row")
     if not np.isfinite(points).all():
         raise UserError("some fixations are NaN or infinite; take those rows out of the fixation file")
-    return points[in_frame(points, shape)].clip(0, np.array([shape[1] - 1, shape[0] - 1], np.float32))
+    return points[frame_mask(points, shape)].clip(0, np.array([shape[1] - 1, shape[0] - 1], np.float32))
 
 
-def in_frame(points, shape):
-    """bool (N,): for which (x, y) the nearest pixel lies in an image of this shape; same points as `inside`."""
+def frame_mask(points, shape):
+    """bool (N,): for which (x, y) the nearest pixel lies in an image of this shape; same points as `clip_to_frame`."""
     points = np.asarray(points, np.float32).reshape(-1, 2)
     return ((points >= -0.5) & (points < np.array([shape[1], shape[0]], np.float32) - np.float32(0.5))).all(axis=1)
 
 
-def refuse_swapped(points, shape):
+def check_swapped(points, shape):
     """Raise Swapped if many points (x, y) lie outside an image of this shape, and none with x and y exchanged.
 
     An image whose points happen to fit either way is not noticed; `data.check` looks at all of a data set together.
     """
-    out = ~in_frame(points, shape)
-    if out.sum() >= max(SWAPPED_LEAST, SWAPPED_SHARE * len(out)) and in_frame(points, shape[::-1]).all():
+    out = ~frame_mask(points, shape)
+    if out.sum() >= max(SWAPPED_LEAST, SWAPPED_SHARE * len(out)) and frame_mask(points, shape[::-1]).all():
         raise Swapped(f"{out.sum()} of {len(out)} fixations lie outside the {shape[1]}x{shape[0]} image, none with "
                       "its coordinates exchanged: they are [row, col] where [x, y] is expected; exchange them")

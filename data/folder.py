@@ -15,10 +15,10 @@ from functools import partial
 
 import numpy as np
 
-from data.dataset import Dataset, Sample, choose
-from data.errors import UserError, describe
-from data.files import image_shape, read_image
-from data.layouts import as_points, find_root, images_below, points_from_one, read_mat
+from common.errors import UserError, os_error_message
+from common.images import image_shape, read_image
+from data.dataset import Dataset, Sample, split_names
+from data.layouts import as_points, find_root, images_below, read_mat, to_zero_based
 from data.maps import read_map
 
 SIGMA = 19  # pixels, SALICON's; `sigma` for another
@@ -34,7 +34,7 @@ def load(split, root, sigma=SIGMA):
     Parameters
     ----------
     split : "train", "test" or "all"
-        See `data.dataset.choose`; without fixations and maps every picture is in "test".
+        See `data.dataset.split_names`; without fixations and maps every picture is in "test".
     root : path
         The folder with images/, or the one above it.
     sigma : float
@@ -66,7 +66,7 @@ def load(split, root, sigma=SIGMA):
         return Sample(name, lambda: image_shape(image), lambda: read_image(image), read, sigma,
                       own and (lambda: read_map(own)))
 
-    names = choose(images, split) if watched else [] if split == "train" else list(images)
+    names = split_names(images, split) if watched else [] if split == "train" else list(images)
     about = {"images": root.resolve().name, "edition": "own data", "capture": "", "observers": ""}
     files = [place[name] for name in names for place in (images, looks, maps) if name in place]
     return Dataset("folder", split, sigma, names, open_sample, about, files)
@@ -99,7 +99,7 @@ def read_fixations(path, shape):
     try:
         if values.shape == tuple(shape):
             return _marked(values > 0, path, shape)
-        return points_from_one(values) if kind == ".mat" else as_points(values)
+        return to_zero_based(values) if kind == ".mat" else as_points(values)
     except (ValueError, TypeError) as error:
         raise UserError(f"{path}: holds {values.dtype} of shape {values.shape}; expected (N, 2) with x and y in a row, "
                         f"or a map of {tuple(shape)}") from error
@@ -135,7 +135,7 @@ def _read_npy(path):
     try:
         return np.load(path, allow_pickle=False)
     except OSError as error:
-        raise UserError(describe(error) if error.errno else f"{path}: not an .npy file; write it again") from error
+        raise UserError(os_error_message(error) if error.errno else f"{path}: not an .npy file; write it again") from error
     except (ValueError, EOFError) as error:
         raise UserError(f"{path}: cannot be read as an array ({error}); write it again with numpy.save") from error
 
@@ -156,7 +156,7 @@ def _read_csv(path):
                 points.append([float(row[column]) for column in columns])
                 observers.append(row[whose] or "" if whose else "")
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not text in UTF-8 ({error.reason}); save it again as CSV, UTF-8") from error
     except (ValueError, TypeError, csv.Error) as error:

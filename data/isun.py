@@ -3,7 +3,7 @@
 Xu, Ehinger, Zhang, Finkelstein, Kulkarni, Xiao: TurkerGaze: Crowdsourcing Saliency with Webcam based Eye Tracking
 (arXiv:1504.06755, 2015), as distributed for LSUN 2015: see data/lsun.py.
 """
-from data.errors import UserError
+from common.errors import UserError
 from data.layouts import find_root
 from data.lsun import SPLIT_FILES, open_lsun
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
-from data.files import IMAGE_SUFFIXES
+from common.errors import UserError
+from common.images import IMAGE_SUFFIXES
 
 
 def find_root(root, looks_right, title, remedy):
@@ -89,7 +89,7 @@ def as_points(values):
     return values.astype(np.float32)
 
 
-def points_from_one(values):
+def to_zero_based(values):
     """MATLAB's (x, y), counted from 1 -> float32 (N, 2) counted from 0; see `as_points`."""
     return as_points(np.asarray(values, np.float64) - 1)
 

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from common.errors import UserError
+from common.images import read_image
 from data.dataset import Dataset, Sample
-from data.errors import UserError
-from data.files import read_image
-from data.layouts import LAYOUT_ERRORS, by_observer, images_below, points_from_one, read_mat, refuse_layout
+from data.layouts import LAYOUT_ERRORS, by_observer, images_below, read_mat, refuse_layout, to_zero_based
 from data.maps import read_map
 
 SPLIT_FILES = {"train": "training.mat", "val": "validation.mat", "test": "testing.mat"}
@@ -71,7 +71,7 @@ def read_lsun(path):
             fields = record.item() if hasattr(record, "item") else tuple(record)
             size = np.asarray(fields[1]).ravel()
             gaze = fields[-1].ravel() if len(fields) > 2 and fields[-1].dtype.names else []
-            points = [points_from_one(observer.item()[-1]) for observer in gaze]
+            points = [to_zero_based(observer.item()[-1]) for observer in gaze]
             found[Path(str(np.asarray(fields[0]).ravel()[0])).stem] = (int(size[0]), int(size[1])), by_observer(points)
     except LAYOUT_ERRORS as error:
         refuse_layout(path, LAYOUT, error)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
-from data.files import IMAGE_SUFFIXES, atomic, need_space
+from common.errors import UserError
+from common.files import atomic, need_space
+from common.images import IMAGE_SUFFIXES
 
 PREDICTIONS = "predictions.h5"  # what models.predict writes
 

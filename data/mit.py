@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import Dataset, Sample, choose
-from data.errors import UserError
-from data.files import image_files, image_shape, read_image
-from data.layouts import LAYOUT_ERRORS, by_observer, find_root, images_below, points_from_one, read_mat, refuse_layout
+from common.errors import UserError
+from common.images import image_files, image_shape, read_image
+from data.dataset import Dataset, Sample, split_names
+from data.layouts import LAYOUT_ERRORS, by_observer, find_root, images_below, read_mat, refuse_layout, to_zero_based
 from data.maps import read_map
 
 SIGMA = 24  # pixels; the benchmark's blur halves 8 cycles an image: N sqrt(ln 2) / (sqrt(2) pi 8), 24.0 for N = 1024
@@ -37,7 +37,7 @@ def load_mit1003(split, root, gaze="points"):
     Parameters
     ----------
     split : "train", "test" or "all"
-        The authors give no split: see `data.dataset.choose`.
+        The authors give no split: see `data.dataset.split_names`.
     root : path
         The folder with ALLSTIMULI/, or the one above it.
     gaze : "points" or "samples"
@@ -68,7 +68,7 @@ def load_mit1003(split, root, gaze="points"):
         return Sample(name, lambda: image_shape(image), lambda: read_image(image), lambda: read_points(points), SIGMA,
                       lambda: read_map(density))
 
-    names = choose(images, split)
+    names = split_names(images, split)
     about = {"images": "Flickr and LabelMe", "capture": "Eyetracker",
              "observers": str(len(people)) if gaze == "samples" else "15",
              "edition": {"points": "published fixation maps", "samples": "fixations found in raw gaze"}[gaze]}
@@ -111,7 +111,7 @@ def read_samples(path):
     path = Path(path)
     record = read_mat(path, path.stem[:NAME_LENGTH])
     try:
-        return points_from_one(np.asarray(record.ravel()[0]["DATA"].ravel()[0]["eyeData"])[:, :2])
+        return to_zero_based(np.asarray(record.ravel()[0]["DATA"].ravel()[0]["eyeData"])[:, :2])
     except LAYOUT_ERRORS as error:
         refuse_layout(path, "struct with DATA(1).eyeData", error)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import Dataset, Sample, choose
-from data.errors import UserError
-from data.files import read_image
-from data.layouts import LAYOUT_ERRORS, by_observer, find_root, points_from_one, read_mat, refuse_layout
+from common.errors import UserError
+from common.images import read_image
+from data.dataset import Dataset, Sample, split_names
+from data.layouts import LAYOUT_ERRORS, by_observer, find_root, read_mat, refuse_layout, to_zero_based
 
 SIGMA = 24  # pixels, one degree of visual angle in the authors' set-up
 GAZES = ("eyes", "mouse")
@@ -32,7 +32,7 @@ def load(split, root, gaze=None):
     Parameters
     ----------
     split : "train", "test" or "all"
-        The authors give no split: see `data.dataset.choose`.
+        The authors give no split: see `data.dataset.split_names`.
     root : path
         The folder with stimuli/, eye/ and mouse_amt/, or the one above it.
     gaze : "mouse", "eyes" or None
@@ -54,7 +54,7 @@ def load(split, root, gaze=None):
     if without := sorted(set(images) - set(eyes)):
         raise UserError(f"{images[without[0]]}: no eye data of it in eye/fixations.mat, of {len(without)} images; "
                         "copy that file again, or take the images out of stimuli/")
-    chosen = choose(images, split)
+    chosen = split_names(images, split)
 
     def open_sample(name):
         image, seen, mouse = images[name], eyes[name], root / "mouse_amt" / f"{name}.mat"
@@ -79,7 +79,7 @@ def _read_eyes(path):
     try:
         for cell in cells.ravel():
             entry = cell[0, 0]
-            points = [points_from_one(np.column_stack([observer[0, 0][axis].ravel() for axis in ("fix_x", "fix_y")]))
+            points = [to_zero_based(np.column_stack([observer[0, 0][axis].ravel() for axis in ("fix_x", "fix_y")]))
                       for observer in entry["subjects"].ravel()]
             eyes[Path(str(entry["img"][0])).stem] = by_observer(points)
     except LAYOUT_ERRORS as error:
@@ -91,7 +91,7 @@ def _read_mouse(path):
     """(float (N, 2), int (N,)): every mouse sample, (x, y), 0-based, and the number of its worker."""
     record = read_mat(path, "fixations")
     try:
-        points = points_from_one(record[0, 0]["coord"])[:, ::-1]  # [row, col]
+        points = to_zero_based(record[0, 0]["coord"])[:, ::-1]  # [row, col]
         return points, record[0, 0]["subj"].astype(np.int32).ravel()
     except LAYOUT_ERRORS as error:
         refuse_layout(path, "struct with subj and coord", error)

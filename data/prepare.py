@@ -25,15 +25,15 @@ from pathlib import Path
 
 import numpy as np
 
-from data.arguments import natural_int, positive_int
-from data.errors import UserError, run
+from common.arguments import non_negative_int, positive_int
+from common.errors import UserError, run
 
 SEED = 2016
-VALIDATION_SHARE = {"shallow": 0.2, "deep": 0.1}  # sections 3.2 and 4.2
+VALIDATION_FRACTION = {"shallow": 0.2, "deep": 0.1}  # sections 3.2 and 4.2
 # HDF5Data holds one whole file in memory, and fails near 2 GB: at 320x240 this many make 123 MB
-SAMPLES_A_SHARD = 100
+SHARD_SIZE = 100
 SHALLOW_BYTES = 40_000  # a sample in shallow.h5, generously
-A_PART = 25  # images that a process reads before it writes them down
+PART_SIZE = 25  # images that a process reads before it writes them down
 NAMED = 10  # images left out: so many are named on stderr, all in the manifest
 
 
@@ -44,7 +44,7 @@ def main():
                         help="name of the data set, with options as in osie+gaze=eyes (default: %(default)s)")
     parser.add_argument("--data-root", help="where it lies on disk")
     parser.add_argument("--out", required=True, help="folder to write; it appears when all is ready")
-    parser.add_argument("--scale", choices=["demo", "paper"], default="demo",
+    parser.add_argument("--preset", choices=["demo", "paper"], default="demo",
                         help="size of the deep net's images: 128x96 or the paper's 320x240 (default: %(default)s)")
     parser.add_argument("--limit", type=positive_int, metavar="N",
                         help="use only the first N images of the shuffled split")
@@ -55,10 +55,10 @@ def main():
                              "or the constants of the authors' code (default: %(default)s)")
     parser.add_argument("--skip-bad", action="store_true",
                         help="leave out images that cannot be read, and list them, instead of stopping at the first")
-    parser.add_argument("--seed", type=natural_int, default=SEED, help="of the shuffle (default: %(default)s)")
+    parser.add_argument("--seed", type=non_negative_int, default=SEED, help="of the shuffle (default: %(default)s)")
     parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     args = parser.parse_args()
-    prepare(args.dataset, args.data_root, args.out, args.scale, args.limit, args.seed, args.jobs, args.mirror,
+    prepare(args.dataset, args.data_root, args.out, args.preset, args.limit, args.seed, args.jobs, args.mirror,
             args.means, args.skip_bad)
 
 
@@ -92,7 +92,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
         The data set cannot be read, or is too small to be split; `out` was prepared with other settings, or is
         a folder of something else.
     """
-    from data import runs
+    from common import runs
     from data.dataset import load, shuffled
     from deep import preprocess as deep
 
@@ -110,13 +110,13 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
     size = {"demo": deep.DEMO_TRAIN_SIZE, "paper": deep.TRAIN_SIZE}[scale]
     parts_folder = _parts_of(out)
     parts = {}
-    for start in range(0, len(names), A_PART):
-        group = names[start:start + A_PART]
+    for start in range(0, len(names), PART_SIZE):
+        group = names[start:start + PART_SIZE]
         made_of = _hash((size, *(stamps[name] for name in ("", *group))))
         parts[parts_folder / f"{start:06d}-{made_of[:12]}.h5"] = group
     _need_space_for(len(names), sum(len(group) for path, group in parts.items() if not path.is_file()), size, mirror,
                     out.parent)
-    with runs.alone(parts_folder):
+    with runs.lock_folder(parts_folder):
         about = {**wanted, "fingerprint": fingerprint, "split": source.split, "edition": source.about["edition"],
                  "sigma": source.sigma}
         _read_all(source, parts, size, parts_folder, jobs, skip_bad)
@@ -128,7 +128,7 @@ def prepare(dataset, root, out, scale="demo", limit=None, seed=SEED, jobs=1, mir
 
 def _is_there(out, wanted, fingerprint, skip_bad):
     """True if `out` holds what is wanted, made of the same files; UserError if it was made with other settings."""
-    from data.files import read_json
+    from common.files import read_json
 
     there = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
     parts = _parts_of(out)
@@ -210,17 +210,17 @@ def sample_bytes(size):
 
 def _need_space_for(count, missing, size, mirror, folder):
     """UserError unless there is room for the arrays of `count` images, and for the parts of those still to be read."""
-    from data.files import need_space
+    from common.files import need_space
 
     while not folder.exists():
         folder = folder.parent
-    trained = count - round(VALIDATION_SHARE["deep"] * count)
+    trained = count - round(VALIDATION_FRACTION["deep"] * count)
     part = SHALLOW_BYTES + 7 * size[0] * size[1]  # uint8 image, float32 density
     need_space(folder, missing * part + count * SHALLOW_BYTES + (count + mirror * trained) * sample_bytes(size))
 
 
 def _read_all(source, parts, size, folder, jobs, skip_bad):
-    """Have all images shrunk, into parts of `A_PART` each; those that are there are kept.
+    """Have all images shrunk, into parts of `PART_SIZE` each; those that are there are kept.
 
     Parameters
     ----------
@@ -229,8 +229,8 @@ def _read_all(source, parts, size, folder, jobs, skip_bad):
         Names of the samples; a part's own name tells what it was made of.
     size, jobs, skip_bad : as for `prepare`
     """
-    from data.parallel import results_of
-    from data.progress import progress
+    from common.parallel import results_of
+    from common.progress import progress
 
     for path in folder.iterdir():  # of other settings or files; or with images left out that are not to be
         if path.suffix == ".h5" and (path not in parts or not skip_bad and _survey([path])[2]):
@@ -251,8 +251,8 @@ def _write_part(path, samples, size, skip_bad):
     import cv2
     import h5py
 
+    from common.files import atomic
     from data.dataset import Swapped
-    from data.files import atomic
 
     cv2.setNumThreads(1)  # the cores have a process each already
     kept, bad = defaultdict(list), {}
@@ -291,14 +291,14 @@ def _put_together(out, parts, size, about):
     """Make the arrays of both nets of the parts, and the manifest, which is returned."""
     import hashlib
 
-    from data.files import atomic, write_json
+    from common.files import atomic, write_json
     from deep import preprocess as deep
 
     names, sums, bad, digest = _survey(parts)
     if len(names) < 10:
         raise UserError(f"{out}: {len(names)} images could be read, too few to hold some out; "
                         f"the first that could not: {next(iter(bad.values()), '')}")
-    counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_SHARE.items()}
+    counts = {net: len(names) - round(share * len(names)) for net, share in VALIDATION_FRACTION.items()}
     pixels = counts["deep"] * size[0] * size[1]
     total = sums[:counts["deep"]].sum(axis=0)
     mean_bgr, mean_map = [float(value) for value in total[:3] / pixels], float(total[3] / pixels)
@@ -398,7 +398,7 @@ class ShardWriter:
     def add(self, split, data, label):
         """Take one sample: float32 (3, h, w) and (1, h, w)."""
         self.pending[split].append((data, label))
-        if len(self.pending[split]) == SAMPLES_A_SHARD:
+        if len(self.pending[split]) == SHARD_SIZE:
             self._flush(split)
 
     def close(self):
@@ -409,7 +409,7 @@ class ShardWriter:
     def _flush(self, split):
         import h5py
 
-        from data.files import need_space
+        from common.files import need_space
 
         data, labels = (np.stack(arrays) for arrays in zip(*self.pending.pop(split)))
         need_space(self.folder, data.nbytes + labels.nbytes + (1 << 20))  # HDF5 does not fail tidily

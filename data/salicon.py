@@ -21,18 +21,18 @@ from pathlib import Path
 
 import numpy as np
 
-from data.dataset import Dataset, Sample, inside
+from common.errors import UserError, os_error_message
+from common.images import read_image
+from data.dataset import Dataset, Sample, clip_to_frame
 from data.density import density_map
-from data.errors import UserError, describe
-from data.files import read_image
 from data.layouts import (
     LAYOUT_ERRORS,
     by_observer,
     find_root,
     images_below,
-    points_from_one,
     read_mat,
     refuse_layout,
+    to_zero_based,
 )
 from data.lsun import SPLIT_FILES, open_lsun
 from data.maps import read_map
@@ -122,7 +122,7 @@ def index_json(path):
                     images[image["id"]] = Path(image["file_name"]).stem, (image["height"], image["width"])
             rest = text[end:].strip()
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except LAYOUT_ERRORS as error:  # json's errors among them; mmap's for an empty file
         refuse_layout(path, "JSON with images and annotations", error)
     if (images or places) and (not rest.endswith(b"}") or b"{" in rest):
@@ -156,12 +156,12 @@ def read_json_fixations(path, places, points="all"):
             for start, end in places:
                 file.seek(start)
                 annotation = json.loads(file.read(end - start))
-                found.append(points_from_one(annotation["fixations"])[:, ::-1])  # [row, col]
+                found.append(to_zero_based(annotation["fixations"])[:, ::-1])  # [row, col]
                 workers.append(annotation.get("worker_id", len(workers)))
         samples, whose = by_observer(found)
         whose = np.array(workers, np.int32)[whose]
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except LAYOUT_ERRORS as error:
         refuse_layout(path, "annotations with fixations [[row, col], ...]", error)
     if points == "all":
@@ -175,7 +175,7 @@ def read_mat_fixations(path):
     """The fixations of one image, as `read_json_fixations` gives them, from its .mat; workers by their place in it."""
     gaze = read_mat(path, "gaze")
     try:
-        return by_observer([points_from_one(worker["fixations"]) for worker in gaze.ravel()])
+        return by_observer([to_zero_based(worker["fixations"]) for worker in gaze.ravel()])
     except LAYOUT_ERRORS as error:
         refuse_layout(path, "gaze: struct with location, timestamp, fixations", error)
 
@@ -228,7 +228,7 @@ def _about(split):
 
 
 def _density_of_all(path, places, shape):
-    return density_map(inside(read_json_fixations(path, places)[0], shape), shape, SIGMA)
+    return density_map(clip_to_frame(read_json_fixations(path, places)[0], shape), shape, SIGMA)
 
 
 def _open(split, root, shapes, images, readers, form, sources, maps=None, densities=None):

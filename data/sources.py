@@ -1,7 +1,7 @@
 """Where each data set comes from, what should be there, and how it has to lie: `make data-help`."""
 import argparse
 
-from data.errors import UserError, run
+from common.errors import UserError, run
 
 # licence "not stated": ask the owners; archives: MD5, or None where it is not known; counts: Table 2 of the paper,
 # for OSIE and MIT1003 their own papers
@@ -63,7 +63,7 @@ SOURCES = {
 }
 
 
-def describe(name):
+def source_lines(name):
     """What `make data-help` prints of one data set, as lines."""
     source = SOURCES[name]
     lines = [f"{name}: {source['title']}", f"  licence   {source['licence']}"]
@@ -86,7 +86,7 @@ def main():
     for name in names:
         if name not in SOURCES:
             raise UserError(f"there is no data set {name!r}; choose one of: {', '.join(SOURCES)}")
-    print("\n\n".join("\n".join(describe(name)) for name in names))
+    print("\n\n".join("\n".join(source_lines(name)) for name in names))
 
 
 if __name__ == "__main__":

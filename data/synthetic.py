@@ -10,8 +10,8 @@ Nothing about people can be learned from it: scores on it show that the code wor
 """
 import numpy as np
 
+from common.errors import UserError
 from data.dataset import Dataset, Sample
-from data.errors import UserError
 
 SHAPE = (480, 640)  # rows, columns: the size of SALICON's images
 SIGMA = 19  # pixels, SALICON's
@@ -35,14 +35,14 @@ def load(split, root=None):
 
     def open_sample(name):
         key = (SEED, STREAM[split], int(name.removeprefix(prefix)))
-        return Sample(name, SHAPE, lambda: draw(key), lambda: watch(key), SIGMA)
+        return Sample(name, SHAPE, lambda: render_image(key), lambda: simulate_fixations(key), SIGMA)
 
     about = {"images": "Drawn by data/synthetic.py", "edition": f"seed {SEED}", "capture": "Simulated",
              "observers": str(OBSERVERS)}
     return Dataset("synthetic", split, SIGMA, names, open_sample, about)
 
 
-def things(rng):
+def objects(rng):
     """What stands out in one picture.
 
     Returns
@@ -65,13 +65,13 @@ def things(rng):
     return found
 
 
-def draw(key):
+def render_image(key):
     """Paint one picture.
 
     Parameters
     ----------
     key : tuple of int
-        Seed of the scene; the same key gives the same picture, and the people of `watch` look at it.
+        Seed of the scene; the same key gives the same picture, and the people of `simulate_fixations` look at it.
 
     Returns
     -------
@@ -79,7 +79,7 @@ def draw(key):
     """
     import cv2
 
-    scene = things(np.random.default_rng(key))
+    scene = objects(np.random.default_rng(key))
     rng = np.random.default_rng((*key, 1))
     canvas = _background(rng)
     for thing in scene:
@@ -93,7 +93,7 @@ def draw(key):
     return noisy.round().clip(0, 255).astype(np.uint8)
 
 
-def watch(key):
+def simulate_fixations(key):
     """Let the observers look at one picture.
 
     Returns
@@ -101,7 +101,7 @@ def watch(key):
     (float (N, 2), int (N,))
         (x, y) in pixels, 0-based, a few outside the frame as in real recordings; and each one's observer.
     """
-    scene = things(np.random.default_rng(key))
+    scene = objects(np.random.default_rng(key))
     rng = np.random.default_rng((*key, 2))
     weights = np.array([thing["contrast"] * np.sqrt(thing["radius"]) for thing in scene])
     size = np.array([SHAPE[1], SHAPE[0]])

@@ -8,8 +8,8 @@ import signal
 import sys
 from pathlib import Path
 
-from data.errors import Terminated, UserError, run
-from data.machine import environment, load_blas
+from common.errors import Terminated, UserError, run
+from common.machine import environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable that glog reads when it is loaded
 ERRORS, EVERYTHING = "2", "0"
@@ -41,7 +41,7 @@ def load_caffe():
     return caffe
 
 
-def run_guarded(target, args, log):
+def run_in_subprocess(target, args, log):
     """Call `target(*args)` in a process of its own, since Caffe's CHECK ends the process it fails in.
 
     Parameters
@@ -75,12 +75,12 @@ def run_guarded(target, args, log):
         return child.exitcode
     if child.exitcode == -signal.SIGKILL:
         raise UserError("the training process was killed, most likely for lack of memory; "
-                        "close other programs or use SCALE=demo, then run the same command again")
-    raise UserError(f"Caffe stopped: {last_words(log, before)} (all of it: {log}); "
+                        "close other programs or use PRESET=demo, then run the same command again")
+    raise UserError(f"Caffe stopped: {fatal_message(log, before)} (all of it: {log}); "
                     "put that right and run the same command again")
 
 
-def last_words(log, start=0):
+def fatal_message(log, start=0):
     """The message of the CHECK that failed, from Caffe's log after its first `start` bytes."""
     lines = Path(log).read_bytes()[start:].decode(errors="replace").splitlines()
     fatal = [match.group(1) for line in lines if (match := re.match(r"F\d+ \S+ +\d+ \S+\] (.*)", line))]

@@ -1,8 +1,8 @@
 """The deep net as a Predictor: any image in, a saliency map of its size out."""
 import numpy as np
 
-from data.errors import UserError
-from data.runs import read_config
+from common.errors import UserError
+from common.runs import read_config
 from deep import preprocess
 from deep.backend import load_caffe
 from deep.prototxt import DEPLOY
@@ -68,14 +68,14 @@ class Predictor:
         -------
         float32 (H, W) in [0, 1]
         """
-        return self.from_net(self.forward(self.to_net(image)[None])[0], image.shape[:2])
+        return self.postprocess(self.forward(self.preprocess(image)[None])[0], image.shape[:2])
 
-    def to_net(self, image):
+    def preprocess(self, image):
         """uint8 (H, W, 3) RGB -> float32 (3, h, w), h and w multiples of 4, what `forward` takes."""
         resized = preprocess.resize_image(image, preprocess.fit_size(image.shape[:2], self.longest_side))
         return preprocess.pad(preprocess.to_input(resized, self.mean_bgr))
 
-    def from_net(self, answer, shape):
+    def postprocess(self, answer, shape):
         """float32 (1, h, w), an answer of `forward` -> float32 (H, W) in [0, 1], for an image of this shape."""
         width, height = preprocess.fit_size(shape, self.longest_side)
         return preprocess.to_saliency(answer[0, :height, :width], shape, self.scaling, self.mean_map)
@@ -92,7 +92,7 @@ class Predictor:
         float32 (h, w), about [-1, 1]
         """
         width, height = preprocess.fit_size(image.shape[:2], self.longest_side)
-        return self.forward(self.to_net(image)[None])[0, 0, :height, :width]
+        return self.forward(self.preprocess(image)[None])[0, 0, :height, :width]
 
 
 def _caffe(_, layers):

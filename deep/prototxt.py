@@ -1,7 +1,7 @@
 """The prototxt files, and reading them with mistakes named by their line."""
 from pathlib import Path
 
-from data.errors import UserError, describe
+from common.errors import UserError, os_error_message
 
 HERE = Path(__file__).resolve().parent
 DEPLOY, TRAIN_VAL, SOLVER = HERE / "deploy.prototxt", HERE / "train_val.prototxt", HERE / "solver.prototxt"
@@ -21,7 +21,7 @@ def parse_prototxt(path, message, allow_unknown_field=False):
         text = Path(path).read_text(encoding="utf-8")
         return text_format.Parse(text, message, allow_unknown_field=allow_unknown_field)
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not a text file; give a prototxt") from error
     except text_format.ParseError as error:

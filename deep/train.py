@@ -9,22 +9,24 @@ import hashlib
 import re
 from pathlib import Path
 
-from data import runs
-from data.arguments import natural_int, positive_int
-from data.errors import UserError, run
-from data.files import write_text
-from data.machine import blas_settings
-from deep.backend import load_caffe, run_guarded
+from common import runs
+from common.arguments import non_negative_int, positive_int
+from common.errors import UserError, run
+from common.files import write_text
+from common.machine import blas_settings
+from deep.backend import load_caffe, run_in_subprocess
 from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
 
-# What SCALE=demo shrinks. solver.prototxt has the paper's values of the same settings.
+# What PRESET=demo shrinks. solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
 # At batch 2 the last few images decide what the net answers unless the rate comes down before the end.
 DEMO_STEPSIZE = 40
 DEMO_VALIDATION_IMAGES = 20
 # fields of a solver file that say where things are, and in what format
-OWNED = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state", "test_state",
+RESERVED_FIELDS = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state", "test_state",
          "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights", "device_id"}
+FILES = ("caffe.log", "weights.caffemodel", "start.caffemodel", "solver.prototxt", "train_val.prototxt",
+         "snapshot.json", "snapshots", "train.txt", "val.txt")  # of a run folder
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads one whole file at a time and fails beyond
 
 
@@ -45,7 +47,7 @@ def main():
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="override any setting of the solver file, e.g. stepsize=500; base_lr is taken as it is, "
                              "where the file's is adapted to the size of the images; may be given several times")
-    parser.add_argument("--seed", type=natural_int, default=2016, help="of the random start (default: %(default)s)")
+    parser.add_argument("--seed", type=non_negative_int, default=2016, help="of the random start (default: %(default)s)")
     runs.add_arguments(parser)
     args = parser.parse_args()
     return train(args)
@@ -69,8 +71,8 @@ def train(args):
 
         read_vgg(vgg)  # a wrong file is to be told before there is a run folder that names it
     predict = {"longest_side": max(described["size"]), **{name: described[name] for name in ("mean_bgr", "mean_map")}}
-    with runs.alone(folder):
-        runs.start(folder, "deep", settings, predict, {"caffe": load_caffe().__version__}, args.restart, args.resume)
+    with runs.lock_folder(folder):
+        runs.start(folder, "deep", settings, predict, FILES, {"caffe": load_caffe().__version__}, args.restart, args.resume)
         if (folder / WEIGHTS).is_file():
             remove_snapshots(folder)  # of a run that was killed right at its end
             print(f"{folder}: already trained; --restart trains it again")
@@ -80,7 +82,7 @@ def train(args):
             net = re.sub(rf'"[^"]*/{split}\.txt"', f'"{folder.resolve()}/{split}.txt"', net)
         write_text(folder / "train_val.prototxt", net)
         write_text(folder / "solver.prototxt", _solver_text(solver, folder, vgg))
-        return run_guarded(train_in_caffe, (str(folder), vgg, args.rescale_conv1), folder / "caffe.log")
+        return run_in_subprocess(train_in_caffe, (str(folder), vgg, args.rescale_conv1), folder / "caffe.log")
 
 
 def resolve_solver(args, data):
@@ -104,7 +106,7 @@ def resolve_solver(args, data):
 
     parsed = parse_prototxt(args.solver, caffe_pb2.SolverParameter())
     solver = _fields(parsed)
-    for name in OWNED.intersection(solver) - {"net", "snapshot_prefix"}:  # those two are replaced by the run's own
+    for name in RESERVED_FIELDS.intersection(solver) - {"net", "snapshot_prefix"}:  # those two are replaced by the run's own
         raise UserError(f"{args.solver}: {name} is the run folder's to decide; take it out")
     for name in ("type", "lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot"):
         if name not in solver:
@@ -149,7 +151,7 @@ def _overrides(settings):
     message = caffe_pb2.SolverParameter()
     for setting in settings:
         name, _, value = setting.partition("=")
-        if name in OWNED:
+        if name in RESERVED_FIELDS:
             raise UserError(f"--set {setting}: {name} is the run folder's to decide; leave it out")
         error = None
         for text in (f"{name}: {value}", f'{name}: "{value}"'):  # numbers and names of choices, or strings

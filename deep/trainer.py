@@ -1,6 +1,6 @@
 """The training loop of the deep net: Caffe's solver, driven an iteration at a time.
 
-It runs in the process that `deep.backend.run_guarded` makes, since a CHECK of Caffe's that fails ends it.
+It runs in the process that `deep.backend.run_in_subprocess` makes, since a CHECK of Caffe's that fails ends it.
 """
 import math
 import sys
@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from data import runs
-from data.alarms import refuse_nan
-from data.errors import UserError
-from data.files import atomic, need_space, read_json, sync, write_json
-from data.interrupts import Interrupts
-from data.progress import progress
-from deep.alarms import Alarms
+from common import runs
+from common.errors import UserError
+from common.files import atomic, need_space, read_json, sync, write_json
+from common.interrupts import Interrupts
+from common.monitor import check_finite
+from common.progress import progress
 from deep.backend import load_caffe
+from deep.monitor import Monitor
 from deep.prototxt import TRAIN_VAL, parse_prototxt
 from deep.weights import check_shapes, check_weights, net_shapes, read_caffemodel, read_history
 
@@ -69,8 +69,8 @@ class Run:
         # Caffe overwrites gradients with the step it takes, so they are looked at in between
         self.solver.add_callback(lambda: None, self._note_gradients)
         # row: of the snapshot's iteration, where it was taken before that was validated and logged
-        saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "alarms": None, "row": None}
-        self.alarms = Alarms(self.settings.max_iter, saved["alarms"])
+        saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "monitor": None, "row": None}
+        self.monitor = Monitor(self.settings.max_iter, saved["monitor"])
         self.pending = saved["row"]
 
     def train(self, interrupts):
@@ -120,8 +120,8 @@ class Run:
         self.solver.step(1)
         weights = _norms(self.solver.net, "data")
         row = {"iteration": self.solver.iter, "lr": rate, **_losses(self.solver.net)}
-        refuse_nan(self.folder, f"iteration {row['iteration']}", DIVERGED, loss=row["loss"])
-        for line in self.alarms.check(row["loss"], weights, self.gradients):
+        check_finite(self.folder, f"iteration {row['iteration']}", DIVERGED, loss=row["loss"])
+        for line in self.monitor.check(row["loss"], weights, self.gradients):
             print(f"\nwarning: after iteration {row['iteration']}, {line}", file=sys.stderr, flush=True)
         row.update({f"weights_{name}": norm for name, norm in weights.items()},
                    **{f"gradient_{name}": norm for name, norm in self.gradients.items()})
@@ -143,7 +143,7 @@ class Run:
                 correlations += [np.corrcoef(map_.ravel(), label.ravel())[0, 1]
                                  for map_, label in zip(net.blobs["deconv"].data, net.blobs["label"].data)]
         loss = float(np.mean(losses))
-        refuse_nan(self.folder, f"iteration {self.solver.iter}", DIVERGED, val_loss=loss)
+        check_finite(self.folder, f"iteration {self.solver.iter}", DIVERGED, val_loss=loss)
         return {"val_loss": loss, "val_rmse": (2 * loss / net.blobs["label"].data[0].size) ** 0.5,
                 "val_cc": float(np.mean(np.nan_to_num(correlations)))}
 
@@ -164,7 +164,7 @@ class Run:
 
     def _resume(self):
         """Go back to the newest whole snapshot, and to the same place in the data; returns what its marker says."""
-        saved = {"alarms": None, "row": None, **read_json(self.folder / MARKER)}
+        saved = {"monitor": None, "row": None, **read_json(self.folder / MARKER)}
         state, model = self._snapshot_files(saved.get("iteration"))
         if not (state.is_file() and model.is_file()):
             raise UserError(f"{state}: gone, though {self.folder / MARKER} promises it; {RESTART}")
@@ -207,7 +207,7 @@ class Run:
 
     def _mark(self):
         write_json(self.folder / MARKER,
-                   {"iteration": self.solver.iter, "alarms": self.alarms.state, "row": self.pending})
+                   {"iteration": self.solver.iter, "monitor": self.monitor.state, "row": self.pending})
 
     def _snapshot_files(self, iteration):
         """Where Caffe puts what belongs to an iteration: momentum, weights."""

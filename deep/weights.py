@@ -8,7 +8,7 @@ import functools
 
 import numpy as np
 
-from data.errors import UserError, describe
+from common.errors import UserError, os_error_message
 from deep.prototxt import parse_prototxt
 
 # message: {field: (number, type, repeated)}
@@ -134,7 +134,7 @@ def _parse(path, message, kind):
         with open(path, "rb") as handle:
             parsed.ParseFromString(handle.read())
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except DecodeError as error:
         raise UserError(f"{path}: cut off, or not {kind}; {REMEDY}") from error
     return parsed

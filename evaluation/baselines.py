@@ -3,13 +3,13 @@ import zipfile
 
 import numpy as np
 
-from data.errors import UserError
+from common.errors import UserError
 from evaluation.saliency_models import bms, gbvs, itti
 
 MODELS = {"itti": itti, "gbvs": gbvs, "bms": bms}  # the baselines of Tables 3 and 4
-BASELINES = ("chance", "centre-prior", *MODELS, "one-observer")
+BASELINES = ("chance", "centre-prior", *MODELS, "one-human")
 LABELS = {"chance": "chance", "centre-prior": "centre prior", "itti": "Itti", "gbvs": "GBVS", "bms": "BMS",
-          "one-observer": "one observer"}
+          "one-human": "one human"}
 PRIOR_SHAPE = (480, 640)  # what training densities are averaged at; then resized to each image
 
 
@@ -31,7 +31,7 @@ def centre_prior(training, jobs=1):
     -------
     float32 (480, 640) in [0, 1]
     """
-    from data.parallel import in_parallel
+    from common.parallel import in_parallel
 
     total = np.zeros(PRIOR_SHAPE)
     items = ((training, name) for name in training.names)
@@ -58,8 +58,8 @@ def saved_centre_prior(dataset, root, path, jobs=1):
     UserError
         The file at `path` is of other training images, or damaged.
     """
+    from common.files import atomic
     from data.dataset import load
-    from data.files import atomic
 
     training = load(dataset, "train", root)
     made_of = (f"{dataset}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
@@ -79,7 +79,7 @@ def saved_centre_prior(dataset, root, path, jobs=1):
     return prior
 
 
-def one_observer(sample):
+def one_human(sample):
     """Each observer's own density as a prediction of where the others look: the human ceiling.
 
     It is what the benchmark calls "one human": an observer's fixations, blurred like everyone's,
@@ -92,7 +92,7 @@ def one_observer(sample):
     Yields
     ------
     (float32 (H, W), float32 (N, 2))
-        One observer's density and the fixations (x, y) of the others; observers without a fixation
+        One human's density and the fixations (x, y) of the others; observers without a fixation
         in the frame are left out.
 
     Raises

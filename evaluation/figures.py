@@ -17,9 +17,10 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError, run
-from data.machine import environment
-from data.pictures import GAP, overlay, stretch, strip, write_png
+from common.drawing import GAP, overlay, stretch, strip
+from common.errors import UserError, run
+from common.images import write_png
+from common.machine import environment
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 COLUMNS = ("Image", "People", "Shallow net", "Deep net")
@@ -48,7 +49,7 @@ def main():
     parser.add_argument("--scores", required=True, help="folder with shallow.csv and deep.csv of evaluation.score")
     parser.add_argument("--runs-shallow", required=True, help="run folder of shallow.train")
     parser.add_argument("--runs-deep", required=True, help="run folder of deep.train")
-    parser.add_argument("--filters", required=True, help="folder with shallow.npy and deep.npy of models.describe")
+    parser.add_argument("--filters", required=True, help="folder with shallow.npy and deep.npy of models.summary")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
@@ -85,7 +86,7 @@ def _plan(args):
         maps[net] = folder / "predictions.h5", _module("models.predict", *use, *data, "--out", folder)
         scores[net] = Path(f"{score}.csv"), _module("evaluation.score", "--predictions", maps[net][0], *data,
                                                     "--out", score)
-        kernels[net] = Path(f"{kernel}.npy"), _module("models.describe", *use, "--out", kernel)
+        kernels[net] = Path(f"{kernel}.npy"), _module("models.summary", *use, "--out", kernel)
 
     compare = partial(comparison, args.dataset, args.data_root, args.predictions)
     yield "comparison.png", maps.values(), compare
@@ -161,15 +162,15 @@ def filters(array, path, title):
 
 
 def read_filters(path):
-    """The filters that models.describe wrote, float (filters, rows, columns, 3); UserError if they are damaged."""
+    """The filters that models.summary wrote, float (filters, rows, columns, 3); UserError if they are damaged."""
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: damaged, or not an .npy of filters ({error}); "
-                        "write it again with python -m models.describe") from error
+                        "write it again with python -m models.summary") from error
     if array.ndim != 4 or array.shape[-1] != 3 or not array.size:
         raise UserError(f"{path}: holds an array {array.shape}, not (filters, rows, columns, 3); "
-                        "write it again with python -m models.describe")
+                        "write it again with python -m models.summary")
     return array
 
 
@@ -188,8 +189,8 @@ def curves(run_folder, path, net):
     UserError
         Nothing has been logged yet.
     """
-    from data.files import read_json
-    from data.runs import read_log
+    from common.files import read_json
+    from common.runs import read_log
 
     rows, config = read_log(Path(run_folder) / "log.csv"), Path(run_folder) / "config.json"
     settings = read_json(config).get("settings", {}) if config.is_file() else {}
@@ -323,7 +324,7 @@ def _figure(width, height):
 def _save(figure, path):
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    from data.files import atomic
+    from common.files import atomic
 
     with atomic(path) as scratch:
         FigureCanvasAgg(figure).print_png(scratch)

@@ -21,8 +21,8 @@ import numpy as np
 
 from evaluation.imresize import imresize
 
-TABLE_MEASURES = ("SIM", "CC", "AUC-shuffled", "AUC-Borji", "AUC-Judd")  # the columns of Table 3, in its order
-MEASURES = (*TABLE_MEASURES, "NSS", "KL", "IG", "EMD")
+TABLE_METRICS = ("SIM", "CC", "AUC-shuffled", "AUC-Borji", "AUC-Judd")  # the columns of Table 3, in its order
+METRICS = (*TABLE_METRICS, "NSS", "KL", "IG", "EMD")
 SPLITS, STEP = 100, 0.1  # of the two AUCs with random negatives
 JITTER = 1e-7  # AUC-Judd's tie breaker
 EPS = 2.0 ** -52  # MATLAB's eps, in KL and IG

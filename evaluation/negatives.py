@@ -1,9 +1,9 @@
 """The negatives of shuffled AUC: where people looked in other images."""
 import numpy as np
 
+from common.errors import UserError
+from common.progress import progress
 from data.density import fixation_map
-from data.errors import UserError
-from data.progress import progress
 
 OTHERS = 10  # images whose fixations are an image's negatives, as in the benchmark
 
@@ -44,9 +44,9 @@ def all_fixations(dataset):
     return looks
 
 
-def everyone_else(everyone, sample):
+def other_counts(all_counts, sample):
     """`all_fixations` without those of one image, at its scale; int (H, W)."""
-    rest = everyone - counts(_fixations(sample, everyone.shape), everyone.shape)
+    rest = all_counts - counts(_fixations(sample, all_counts.shape), all_counts.shape)
     if rest.shape == sample.shape:
         return rest
     row, column = np.nonzero(rest)

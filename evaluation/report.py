@@ -27,7 +27,7 @@ def to_html(out, figures):
     -------
     str; runs in the order in which they were written, newest first
     """
-    from data.files import read_json
+    from common.files import read_json
 
     paths = sorted(Path(out).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     runs = [read_json(path) for path in paths]

@@ -15,7 +15,7 @@ ROUNDING = 1e-5  # a grey level is 4e-3 in the units of the features: a range be
 # Itti, section 2: levels are halvings, 0 the image itself
 CENTRES, DELTAS = (2, 3, 4), (3, 4)  # centre c, surround c + delta
 COARSEST = CENTRES[-1] + DELTAS[-1]  # nine levels
-SCALE = 4  # level at which maps are added
+ADDED_AT = 4  # level at which maps are added
 DARK = 0.1  # hue is not seen below this share of the highest intensity
 ANGLES = (0, 45, 90, 135)  # degrees
 GABOR = {"ksize": (9, 9), "sigma": 7 / 3, "lambd": 7, "gamma": 1}  # pixels; toolbox, defaultGaborParams
@@ -164,10 +164,10 @@ def _energy(intensity, angle):
 
 
 def _contrast(feature):
-    """Centre less surround in all six pairs of levels, promoted, added at `SCALE`: a sum of N(|F(c) - F(s)|)."""
+    """Centre less surround in all six pairs of levels, promoted, added at `ADDED_AT`: a sum of N(|F(c) - F(s)|)."""
     import cv2
 
-    total, size = 0, feature[SCALE].shape[::-1]
+    total, size = 0, feature[ADDED_AT].shape[::-1]
     for centre in CENTRES:
         for delta in DELTAS:
             surround = cv2.resize(feature[centre + delta], feature[centre].shape[::-1])

@@ -18,10 +18,10 @@ import os
 import sys
 from pathlib import Path
 
-from data.arguments import natural_int, positive_int
-from data.errors import UserError, run
+from common.arguments import non_negative_int, positive_int
+from common.errors import UserError, run
 from evaluation.baselines import BASELINES, LABELS, MODELS, chance, saved_centre_prior
-from evaluation.metrics import MEASURES
+from evaluation.metrics import METRICS
 
 CONVENTIONS = ("mit", "salicon")
 SEED = 2016
@@ -43,7 +43,7 @@ def main():
     parser.add_argument("--out", required=True, help="path without suffix: OUT.csv and OUT.json are written")
     parser.add_argument("--convention", choices=CONVENTIONS, default="mit", help="default: %(default)s")
     parser.add_argument("--prior", help=".npz to keep the centre prior in, or to take it from if it is there")
-    parser.add_argument("--seed", type=natural_int, default=SEED, help="of all that is drawn (default: %(default)s)")
+    parser.add_argument("--seed", type=non_negative_int, default=SEED, help="of all that is drawn (default: %(default)s)")
     parser.add_argument("--jobs", type=positive_int, default=os.cpu_count(), help="processes (default: all cores)")
     parser.add_argument("--dask", metavar="ADDRESS", help="score on this Dask cluster, or on one made here: local")
     args = parser.parse_args()
@@ -63,7 +63,7 @@ def main():
         rows = score(dataset, maps, prior, args.convention, args.seed, args.jobs)
     summary = {"model": args.model or model, "dataset": dataset.name, "edition": dataset.about["edition"],
                "split": dataset.split, "convention": args.convention, "seed": args.seed, "images": len(dataset),
-               "failed": sum(bool(row["error"]) for row in rows), "measures": summarise(rows)}
+               "failed": sum(bool(row["error"]) for row in rows), "metrics": summarise(rows)}
     return _report(args.out, rows, summary)
 
 
@@ -88,31 +88,31 @@ def score(dataset, maps, prior, convention="mit", seed=SEED, jobs=1):
         name, the measures (NaN where undefined) and error ("" or why it could not be scored) of each
         image, in the data set's order.
     """
-    from data.parallel import in_parallel
+    from common.parallel import in_parallel
     from evaluation import negatives
 
-    everyone = negatives.all_fixations(dataset) if convention == "salicon" else None
-    items = ((dataset, index, maps, prior, everyone, seed) for index in range(len(dataset)))
+    all_counts = negatives.all_fixations(dataset) if convention == "salicon" else None
+    items = ((dataset, index, maps, prior, all_counts, seed) for index in range(len(dataset)))
     return list(in_parallel(score_image, items, jobs, len(dataset), "scoring"))
 
 
-def score_image(dataset, index, maps, prior, everyone, seed):
+def score_image(dataset, index, maps, prior, all_counts, seed):
     """All measures of one image, as a dict with its name; whatever is wrong with it is in "error"."""
     from data.density import density_map
     from evaluation import metrics, negatives
-    from evaluation.baselines import one_observer
+    from evaluation.baselines import one_human
     from evaluation.imresize import imresize
 
-    row = {"name": dataset.names[index], **dict.fromkeys(MEASURES, float("nan")), "error": ""}
+    row = {"name": dataset.names[index], **dict.fromkeys(METRICS, float("nan")), "error": ""}
     try:
         sample = dataset[index]
-        others = negatives.other_fixations(dataset, index, seed) if everyone is None \
-            else negatives.everyone_else(everyone, sample)
-        context = others, metrics.Map(imresize(prior, sample.shape)), everyone is not None, (seed, index)
+        others = negatives.other_fixations(dataset, index, seed) if all_counts is None \
+            else negatives.other_counts(all_counts, sample)
+        context = others, metrics.Map(imresize(prior, sample.shape)), all_counts is not None, (seed, index)
         if maps is not None:
             return {**row, **measure(maps(index, sample), sample.fixations, sample.density, *context)}
         return {**row, **_mean([measure(own, rest, density_map(rest, sample.shape, sample.sigma), *context)
-                                for own, rest in one_observer(sample)])}
+                                for own, rest in one_human(sample)])}
     except (UserError, ValueError) as error:
         return {**row, "error": str(error)}
 
@@ -175,7 +175,7 @@ def summarise(rows):
     import numpy as np
 
     summary = {}
-    for name in MEASURES:
+    for name in METRICS:
         values = np.array([row[name] for row in rows], float)
         kept = values[~np.isnan(values)]
         if not len(kept):
@@ -190,22 +190,22 @@ def summarise(rows):
 
 def _mean(rows):
     """Mean of each measure over an image's observers."""
-    return {name: sum(row[name] for row in rows) / len(rows) for name in MEASURES} if rows else {}
+    return {name: sum(row[name] for row in rows) / len(rows) for name in METRICS} if rows else {}
 
 
 def _report(out, rows, summary):
     """Write both files, print the means, name what could not be scored; the exit code."""
-    from data.files import write_json, write_text
+    from common.files import write_json, write_text
 
     table = io.StringIO()
-    writer = csv.DictWriter(table, ["name", *MEASURES, "error"], lineterminator="\n")
+    writer = csv.DictWriter(table, ["name", *METRICS, "error"], lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(f"{out}.csv", table.getvalue())
     write_json(f"{out}.json", summary)
     print(f"{summary['model']} on {len(rows)} test images of {summary['dataset']}: " + ", ".join(
         f"{name} {value['mean']:.3f}" + (f" ({value['nan']} undefined)" if value["nan"] else "") if value["n"]
-        else f"{name} undefined" for name, value in summary["measures"].items()))
+        else f"{name} undefined" for name, value in summary["metrics"].items()))
     wrong = [row for row in rows if row["error"]]
     for row in wrong[:NAMED]:
         print(f"left out: {row['name']}: {row['error']}", file=sys.stderr)
@@ -231,8 +231,8 @@ def _predictions(args, dataset):
 
 
 def _baseline(args, prior):
-    """What gives each image's map; None for one observer, who has one for each of the others."""
-    if args.baseline == "one-observer":
+    """What gives each image's map; None for one human, who has one for each of the others."""
+    if args.baseline == "one-human":
         return None
     if args.baseline == "chance":
         return lambda index, sample: chance(sample.shape, (args.seed, index))

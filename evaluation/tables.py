@@ -9,11 +9,11 @@ import csv
 import io
 from pathlib import Path
 
-from data.errors import UserError, run
-from evaluation.metrics import MEASURES, TABLE_MEASURES
+from common.errors import UserError, run
+from evaluation.metrics import METRICS, TABLE_METRICS
 
 PAPER = Path(__file__).resolve().parent / "paper"
-MODELS = {"shallow": "Shallow net", "deep": "Deep net", "one-observer": "One observer", "bms": "BMS", "gbvs": "GBVS",
+MODELS = {"shallow": "Shallow net", "deep": "Deep net", "one-human": "One human", "bms": "BMS", "gbvs": "GBVS",
           "itti": "Itti", "centre-prior": "Centre prior", "chance": "Chance"}  # score files of a run, in our order
 COUNTERPARTS = {"Shallow Convnet": "shallow", "Deep Convnet": "deep", "Baseline: BMS": "bms", "BMS": "bms",
                 "Baseline: GBVS": "gbvs", "GBVS": "gbvs", "Baseline: Itti": "itti"}  # the paper's names for them
@@ -29,22 +29,22 @@ def main():
     parser = argparse.ArgumentParser(prog="python -m evaluation.tables", description=__doc__.split("\n\n")[0],
                                      epilog=__doc__.split("\n\n", 1)[1])
     parser.add_argument("--scores", required=True, help="folder with shallow.json, bms.json, ... of evaluation.score")
-    parser.add_argument("--nets", required=True, help="folder with shallow.json and deep.json of models.describe")
+    parser.add_argument("--nets", required=True, help="folder with shallow.json and deep.json of models.summary")
     parser.add_argument("--runs", nargs="*", default=[], help="run folders of training, for settings and versions")
     parser.add_argument("--figures", help="folder with NAME/*.png of evaluation.figures")
     parser.add_argument("--data-root", help="where the data set lies on disk")
-    parser.add_argument("--scale", default="demo", help="demo or paper: how the nets were trained, for the captions")
+    parser.add_argument("--preset", default="demo", help="demo or paper: how the nets were trained, for the captions")
     parser.add_argument("--name", required=True, help="of this run's files, e.g. synthetic-demo")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
-    from data.files import read_json, write_json, write_text
+    from common.files import read_json, write_json, write_text
     from evaluation.report import to_html
 
     out = Path(args.out)
     scores = read_scores(args.scores)
     nets = {net: read_json(Path(args.nets) / f"{net}.json") for net in ("shallow", "deep")}
-    tables = build(scores, nets, args.data_root, args.scale)
+    tables = build(scores, nets, args.data_root, args.preset)
     runs = {Path(folder).name: read_json(Path(folder) / "config.json") for folder in args.runs}
     write_text(out / f"{args.name}.md", "\n".join(to_markdown(table) for table in tables))
     write_text(out / f"{args.name}.tex", "\n".join(to_latex(table) for table in tables))
@@ -64,7 +64,7 @@ def read_scores(folder):
     UserError
         There is nothing, a file is damaged or something else's, or they are of different images.
     """
-    from data.files import read_json
+    from common.files import read_json
 
     scores = {model: read_json(path) for model in MODELS if (path := Path(folder) / f"{model}.json").is_file()}
     if not scores:
@@ -74,7 +74,7 @@ def read_scores(folder):
     for model, score in scores.items():
         try:
             about[model] = [score[key] for key in ("dataset", "edition", "split", "images", "convention", "seed")]
-            wanting = set(MEASURES) - set(score["measures"])
+            wanting = set(METRICS) - set(score["metrics"])
         except (KeyError, TypeError) as error:
             wanting = [error]
         if wanting:
@@ -94,7 +94,7 @@ def build(scores, nets, root, scale):
     scores : dict of dict
         What evaluation.score wrote, by model, for one data set.
     nets : dict of dict
-        What models.describe wrote, by net.
+        What models.summary wrote, by net.
     root : path or None
         Of the data set.
     scale : str, for the captions
@@ -114,8 +114,8 @@ def build(scores, nets, root, scale):
 def this_run(scores, scale):
     """Every model and measure of this run, with 95% intervals."""
     about = _about(scores)
-    rows = [{**_ours(scores[model], MODELS[model], MEASURES), "notes": []} for model in MODELS if model in scores]
-    return _table(f"This run: {about['dataset']}, {scale} scale", MEASURES, rows,
+    rows = [{**_ours(scores[model], MODELS[model], METRICS), "notes": []} for model in MODELS if model in scores]
+    return _table(f"This run: {about['dataset']}, {scale} scale", METRICS, rows,
                   f"{_described(about)}; nets trained at {scale} scale. Mean over images ± half the bootstrap 95% "
                   "interval. KL and EMD: lower is better. IG: in bits, against the training images' centre prior. "
                   + _undefined(scores) + _demo(scale), notes=())
@@ -181,17 +181,17 @@ def compared(number, scores, scale):
     for printed in _read(number):
         model = COUNTERPARTS.get(printed["model"])
         sets.append(printed["dataset"])
-        values = {name: float(printed[name]) if printed[name] else None for name in TABLE_MEASURES}
+        values = {name: float(printed[name]) if printed[name] else None for name in TABLE_METRICS}
         row = _row(printed["model"], PAPER_LINE, values, "{}", [printed["dataset"], "", printed["source"]])
-        row["cells"] = {name: printed[name] or "not reported" for name in TABLE_MEASURES}  # as printed: .60, 0.8230
+        row["cells"] = {name: printed[name] or "not reported" for name in TABLE_METRICS}  # as printed: .60, 0.8230
         rows.append(row)
         if model in scores:
-            ours = _ours(scores[model], printed["model"], TABLE_MEASURES)
+            ours = _ours(scores[model], printed["model"], TABLE_METRICS)
             rows += [ours, _difference(row, ours, _verdict([printed["dataset"]], about, scale)[0])]
             seen.add(model)
-    rows += [_ours(scores[model], MODELS[model], TABLE_MEASURES)
+    rows += [_ours(scores[model], MODELS[model], TABLE_METRICS)
              for model in MODELS if model in scores and model not in seen]
-    return _table(f"Table {number}: {_listed(sets)}", TABLE_MEASURES, rows,
+    return _table(f"Table {number}: {_listed(sets)}", TABLE_METRICS, rows,
                   _caption(number, sets, about, scale, scores))
 
 
@@ -258,7 +258,7 @@ def _text_row(name, line, texts, columns, source):
 
 def _ours(score, name, measures):
     """A row of this run: three digits and half the width of the interval."""
-    details = {measure: score["measures"][measure] for measure in measures}
+    details = {measure: score["metrics"][measure] for measure in measures}
     row = _row(name, OUR_LINE, {measure: detail["mean"] for measure, detail in details.items()}, "{}",
                [f"{score['dataset']} {score['split']}", str(score["images"]), "computed here"])
     row["cells"] = {measure: "undefined" if detail["mean"] is None else
@@ -312,7 +312,7 @@ def _described(about):
 
 
 def _undefined(scores):
-    count = sum(value["nan"] for score in scores.values() for value in score["measures"].values())
+    count = sum(value["nan"] for score in scores.values() for value in score["metrics"].values())
     failed = {MODELS[model]: score["failed"] for model, score in scores.items() if score["failed"]}
     return ((f"{count} undefined scores are left out of the means. " if count else "")
             + "".join(f"{model}: {number} images could not be scored. " for model, number in failed.items()))

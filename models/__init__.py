@@ -1,7 +1,7 @@
 """Trained weights and their use: `load` gives a Predictor of either net."""
 import inspect
 
-from data.errors import UserError
+from common.errors import UserError
 
 NETS = ("shallow", "deep")
 

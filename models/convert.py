@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError, run
+from common.errors import UserError, run
 from models import NETS
 
 OPSET, IR_VERSION = 13, 8  # of ONNX, 2021: what every runtime of today reads
@@ -113,7 +113,7 @@ def shallow_to_caffe(weights, out):
     [Path, Path]
         deploy.prototxt and weights.caffemodel
     """
-    from data.files import atomic, need_space, write_text
+    from common.files import atomic, need_space, write_text
     from deep.backend import load_caffe
 
     layers, architecture = shallow_layers(weights)
@@ -146,7 +146,7 @@ def to_onnx(net, weights, path):
         import onnx
     except ImportError as error:
         raise UserError("the package onnx is not there; `make extras` brings it") from error
-    from data.files import atomic, need_space
+    from common.files import atomic, need_space
 
     graph = _shallow_graph(weights) if net == "shallow" else _deep_graph(weights)
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,

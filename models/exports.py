@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError
-from data.files import atomic
+from common.errors import UserError
+from common.files import atomic
 
 JPEG_QUALITY = 95  # the benchmark scores what is left of the map
 COCO_ID = re.compile(r"COCO_\w+2014_(\d{12})$")

@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from data.errors import UserError, WrongFile, describe, run
+from common.errors import UserError, WrongFile, os_error_message, run
 from models.cards import names, read_card
 
 STORE = Path("build/models")
@@ -54,7 +54,7 @@ def fetch(name, file=None, out=None, allow=(), wait=WAIT):
         A file to take instead of downloading.
     out : path of a folder, or None for build/models/NAME
     allow : collection of str
-        Names in a pickle that are no reason to refuse it, see `shallow.pickled.read_pickle`.
+        Names in a pickle that are no reason to refuse it, see `models.released.pickled.read_pickle`.
     wait : float
         Seconds before a source that failed is asked again, doubled each time.
 
@@ -81,7 +81,7 @@ def fetch(name, file=None, out=None, allow=(), wait=WAIT):
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     if file is None and path.is_file():
         file = path  # put there by hand
     if file is not None:
@@ -151,8 +151,8 @@ def _length(part):
 
 def _transfer(url, part):
     """Ask once for the rest of the file; True if all of it came. UserError if it cannot be written."""
-    from data.files import need_space
-    from data.progress import progress
+    from common.files import need_space
+    from common.progress import progress
 
     tag = part.with_name(f"{part.name}.tag")
     have = _length(part) if tag.is_file() else 0
@@ -191,18 +191,18 @@ def _writable(path, mode):
                     file.flush()
                 except OSError as error:
                     error.filename = str(path)
-                    raise UserError(describe(error)) from error
+                    raise UserError(os_error_message(error)) from error
             yield write
     except PermissionError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
 
 
 def _accept(found, path, ready, card, allow):
     """Verify a file and put it, or what it is turned into, in its place."""
-    from data.files import atomic, need_space
+    from common.files import atomic, need_space
 
     if path.suffix == ".pickle":
-        from shallow.released import convert
+        from models.released.shallow import convert
 
         convert(found, ready, allow)
         return

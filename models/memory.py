@@ -35,10 +35,10 @@ def _grown(net, kind):
     """MiB, in a fresh process."""
     if net == "shallow":
         import shallow.backend  # noqa: F401  loads Theano
-        from shallow.describe import one_image
+        from shallow.summary import one_image
     else:
         from deep.backend import load_caffe
-        from deep.describe import one_image
+        from deep.summary import one_image
         load_caffe()
 
     before = _kilobytes("VmRSS")

@@ -1,6 +1,6 @@
 """python -m models.predict: saliency maps for pictures, videos, or the images of a data set.
 
-Writes OUT/predictions.h5 with one float32 map an image, and what --write names: png (the map in grey, as bright as
+Writes OUT/predictions.h5 with one float32 map an image, and what --formats names: png (the map in grey, as bright as
 people are expected to look), overlay (a heat map over the picture), npy; lsun, salicon and mit300 are what these
 challenges want to be sent. Of a video, OUT/NAME.mp4 shows the heat map over each frame. A picture that cannot
 be read is named and left out; the exit code says that there was one.
@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.arguments import option, positive_int
-from data.errors import UserError, run
+from common.arguments import option, positive_int
+from common.errors import UserError, run
 from models import NETS, load
 
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
@@ -45,13 +45,13 @@ def main():
     parser.add_argument("--option", action="append", default=[], type=option, metavar="NAME=VALUE",
                         help="of the net's Predictor: fit=crop, smoothing=released (shallow), scaling=consistent, "
                              "longest_side=512, engine=opencv (deep); may be given several times")
-    parser.add_argument("--write", nargs="+", choices=[*PICTURES, *CHALLENGES], metavar="FORMAT",
+    parser.add_argument("--formats", nargs="+", choices=[*PICTURES, *CHALLENGES], metavar="FORMAT",
                         help=f"of {', '.join([*PICTURES, *CHALLENGES])}; default: png for pictures")
     parser.add_argument("--model", help="its name in files for challenges (default: the net's)")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
 
-    write, videos = args.write or (["png"] if args.images else []), []
+    write, videos = args.formats or (["png"] if args.images else []), []
     if args.limit and set(write) & set(CHALLENGES):
         raise UserError(f"{', '.join(write)}: a challenge wants a map of every image; leave --limit out")
     if args.images:
@@ -93,7 +93,7 @@ def find_sources(patterns, out):
     UserError
         The only pattern names nothing, a folder has no pictures, or `out` would overwrite pictures.
     """
-    from data.files import IMAGE_SUFFIXES, image_files, image_shape, read_image
+    from common.images import IMAGE_SUFFIXES, image_files, image_shape, read_image
 
     files = []
     for pattern in patterns:
@@ -145,8 +145,8 @@ def predict_all(predictor, sources, out, model, write=(), whole=False, split=Non
     UserError
         Not one image could be read, or nothing can be written to `out`.
     """
+    from common.progress import progress
     from data.maps import write_maps
-    from data.progress import progress
     from models import exports
 
     failed, batch = 0, BATCH if hasattr(predictor, "predict_batch") else 1
@@ -213,9 +213,9 @@ def predict_video(predictor, path, out, limit=None):
     """
     import cv2
 
-    from data.files import atomic, need_space
-    from data.pictures import overlay
-    from data.progress import progress
+    from common.drawing import overlay
+    from common.files import atomic, need_space
+    from common.progress import progress
 
     video = cv2.VideoCapture(str(path))
     read, frame = video.read()
@@ -274,19 +274,20 @@ def _fed(predictor, keep, name, _shape, read):
         image = read()
     except UserError as error:
         return error
-    return name, image.shape[:2], image if keep else None, predictor.to_net(image)
+    return name, image.shape[:2], image if keep else None, predictor.preprocess(image)
 
 
 def _finished(predictor, out, name, shape, image, answer, write):
     """(name, map) of the net's answer, once its pictures are written."""
-    saliency = predictor.from_net(answer, shape)
+    saliency = predictor.postprocess(answer, shape)
     _write_pictures(out, name, image, saliency, write)
     return name, saliency
 
 
 def _write_pictures(out, name, image, saliency, write):
-    from data.files import atomic
-    from data.pictures import overlay, write_png
+    from common.drawing import overlay
+    from common.files import atomic
+    from common.images import write_png
     from models.exports import to_grey
 
     if "png" in write:

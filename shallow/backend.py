@@ -18,8 +18,8 @@ import types
 import warnings
 from pathlib import Path
 
-from data.errors import UserError
-from data.machine import environment, load_blas
+from common.errors import UserError
+from common.machine import environment, load_blas
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 

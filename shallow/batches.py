@@ -4,13 +4,13 @@ import contextlib
 import h5py
 import numpy as np
 
-from data.errors import UserError
+from common.errors import UserError
 from shallow import preprocess
 
 ROWS_A_CHECK = 256  # maps looked at together when a file is opened
 
 
-class Arrays:
+class TrainingData:
     """shallow.h5: order and mirroring depend on seed and epoch alone.
 
     So a resumed run goes on with the batches that it would have had.
@@ -50,7 +50,7 @@ class Arrays:
     def __len__(self):
         return len(self._groups["train"][0])
 
-    def batches_an_epoch(self, batch):
+    def batches_per_epoch(self, batch):
         """Whole batches only: the images left over in one epoch have their turn in another."""
         return max(1, len(self) // batch)
 

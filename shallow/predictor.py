@@ -1,7 +1,7 @@
 """The shallow net as a Predictor: any image in, a saliency map of its size out."""
 import numpy as np
 
-from data.errors import UserError
+from common.errors import UserError
 from shallow import preprocess
 from shallow.weights import load_net
 
@@ -11,7 +11,7 @@ class Predictor:
 
     Parameters
     ----------
-    weights : path of an .npz as a run of ours writes, or shallow.released makes
+    weights : path of an .npz as a run of ours writes, or models.released.shallow makes
     fit : "squash" or "crop" or None
         How an image becomes 96x96, see `shallow.preprocess`; None takes what the weights were made
         for, as their settings say.
@@ -65,14 +65,14 @@ class Predictor:
         -------
         list of float32 (H, W) in [0, 1]
         """
-        answers = self.forward(np.stack([self.to_net(image) for image in images]))
-        return [self.from_net(answer, image.shape[:2]) for answer, image in zip(answers, images)]
+        answers = self.forward(np.stack([self.preprocess(image) for image in images]))
+        return [self.postprocess(answer, image.shape[:2]) for answer, image in zip(answers, images)]
 
-    def to_net(self, image):
+    def preprocess(self, image):
         """uint8 (H, W, 3) RGB -> float32 (3, 96, 96) in [0, 1], what `forward` takes a batch of."""
         return preprocess.to_input(self._fit(image))
 
-    def from_net(self, answer, shape):
+    def postprocess(self, answer, shape):
         """float32 (2304,), an answer of `forward` -> float32 (H, W) in [0, 1], for an image of this shape."""
         return preprocess.to_saliency(answer, shape, self.smoothing, self.target_range)
 

@@ -10,16 +10,17 @@ import sys
 import time
 from pathlib import Path
 
-from data import runs
-from data.arguments import natural_int, positive_int, rate, share
-from data.errors import run
-from data.interrupts import Interrupts
+from common import runs
+from common.arguments import fraction, non_negative_float, non_negative_int, positive_int
+from common.errors import run
+from common.interrupts import Interrupts
 from shallow.settings import LOSSES, PRESETS, resolve
 
 OVERRIDES = ("epochs", "batch", "learning_rate", "l2", "max_norm", "init", "pools", "dropout", "loss", "target_range")
 DIVERGED = "give a lower --learning-rate, and --restart"
 CHECKPOINT_SECONDS = 120  # between checkpoints; one is half a gigabyte
-LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "val_spread", "fc1_norm", "step_seconds",
+FILES = ("checkpoint.npz", "best.npz", "weights.npz")  # of a run folder
+LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "val_spread", "fc1_max_norm", "step_seconds",
                "seconds"]
 
 
@@ -35,19 +36,19 @@ def main():
     preset = parser.add_argument_group("in place of the preset's")
     preset.add_argument("--epochs", type=positive_int, help="length; the schedules stretch with it")
     preset.add_argument("--batch", type=positive_int, help="images an update")
-    preset.add_argument("--learning-rate", type=rate, nargs=2, metavar=("FIRST", "LAST"), help="of the epochs")
-    preset.add_argument("--l2", type=rate, help="penalty on the weights")
-    preset.add_argument("--max-norm", type=rate, help="bound on the maxout layer's incoming weights")
+    preset.add_argument("--learning-rate", type=non_negative_float, nargs=2, metavar=("FIRST", "LAST"), help="of the epochs")
+    preset.add_argument("--l2", type=non_negative_float, help="penalty on the weights")
+    preset.add_argument("--max-norm", type=non_negative_float, help="bound on the maxout layer's incoming weights")
     preset.add_argument("--init", choices=["paper", "released"], help="random start: N(0, 0.01), or Glorot's")
     preset.add_argument("--pools", choices=["2x2", "3x3"], help="second and third pooling, as released or as drawn")
-    preset.add_argument("--dropout", type=share, help="share of fc1 set to zero; the paper tried 0.5")
+    preset.add_argument("--dropout", type=fraction, help="share of fc1 set to zero; the paper tried 0.5")
     preset.add_argument("--loss", choices=LOSSES, help="squared is the paper's; it tried the others too")
     preset.add_argument("--target-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
                         help="what maps are stretched to: 0 1 in the paper, -1 1 as released")
     parser.add_argument("--conv3-filters", type=int, default=128, choices=[64, 128],
                         help="128, or 64 as for iSUN (default: %(default)s)")
-    parser.add_argument("--seed", type=natural_int, default=2016, help="of all that is drawn (default: %(default)s)")
-    parser.add_argument("--checkpoint-seconds", type=natural_int, default=CHECKPOINT_SECONDS,
+    parser.add_argument("--seed", type=non_negative_int, default=2016, help="of all that is drawn (default: %(default)s)")
+    parser.add_argument("--checkpoint-seconds", type=non_negative_int, default=CHECKPOINT_SECONDS,
                         help="between checkpoints of half a gigabyte (default: %(default)s)")
     runs.add_arguments(parser)
     args = parser.parse_args()
@@ -83,8 +84,8 @@ def train(data, folder, settings, restart=False, resume=False, checkpoint_second
     """
     # a later `make data` with other images must not go unnoticed
     settings = {**settings, "data": runs.prepared_data(data)}
-    with runs.alone(folder):
-        runs.start(folder, "shallow", settings, {}, restart=restart, resume=resume)
+    with runs.lock_folder(folder):
+        runs.start(folder, "shallow", settings, {}, FILES, restart=restart, resume=resume)
         _train(data, folder, settings, checkpoint_seconds)
 
 
@@ -93,10 +94,10 @@ def _train(data, folder, settings, checkpoint_seconds):
         (folder / "checkpoint.npz").unlink(missing_ok=True)  # of a run that was killed right at its end
         print(f"{folder}: already trained; --restart trains it again")
         return
-    from data.machine import keep_freed_memory
-    from shallow.batches import Arrays
+    from common.machine import keep_freed_memory
+    from shallow.batches import TrainingData
 
-    with Arrays(data / "shallow.h5", settings["target_range"]) as arrays:
+    with TrainingData(data / "shallow.h5", settings["target_range"]) as arrays:
         print(f"compiling the shallow net ({len(arrays)} training images; a minute the first time)", flush=True)
         keep_freed_memory()
         from shallow.trainer import Trainer
@@ -115,7 +116,7 @@ class Run:
     Parameters
     ----------
     trainer : Trainer
-    arrays : Arrays
+    arrays : TrainingData
     settings : dict
     folder : path
     checkpoint_seconds : float
@@ -125,22 +126,22 @@ class Run:
         self.trainer, self.arrays, self.settings, self.folder = trainer, arrays, settings, folder
         self.checkpoint_seconds = checkpoint_seconds
         self.checkpoint = folder / "checkpoint.npz"
-        self.state = {"epoch": 0, "batch": 0, "losses": [], "best": math.inf, "alarms": None}
+        self.state = {"epoch": 0, "batch": 0, "losses": [], "best": math.inf, "monitor": None}
         if self.checkpoint.is_file():
             self.state.update(trainer.resume(self.checkpoint, settings))
-        self.batches = arrays.batches_an_epoch(settings["batch"])
+        self.batches = arrays.batches_per_epoch(settings["batch"])
         self.epochs = settings["epochs"] or math.ceil(settings["updates"] / self.batches)
 
     def train(self, interrupts):
         """Run the epochs that are left; returns the last row of the log."""
         import numpy as np
 
-        from data.alarms import refuse_nan
-        from data.progress import progress
-        from shallow.alarms import Alarms
+        from common.monitor import check_finite
+        from common.progress import progress
+        from shallow.monitor import Monitor
 
         state, settings = self.state, self.settings
-        alarms = Alarms(self.epochs, state["alarms"])
+        monitor = Monitor(self.epochs, state["monitor"])
         schedule = {name: np.linspace(*settings[name], self.epochs) for name in ("learning_rate", "momentum")}
         log = runs.Log(self.folder / "log.csv", LOG_COLUMNS, state["epoch"])
         row, saved = {}, time.monotonic()
@@ -152,15 +153,15 @@ class Run:
                        "momentum": float(schedule["momentum"][epoch])}
                 row["step_seconds"] = self._steps(row["lr"], row["momentum"], bar, interrupts)
                 row["loss"] = float(np.mean(state["losses"]))
-                refuse_nan(self.folder, f"epoch {epoch + 1}", DIVERGED, loss=row["loss"])
+                check_finite(self.folder, f"epoch {epoch + 1}", DIVERGED, loss=row["loss"])
                 if (epoch + 1) % settings["validate_every"] == 0 or epoch + 1 == self.epochs:
                     row.update(self._validate(epoch + 1))
                     bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_loss=f"{row['val_loss']:.4f}")
-                for line in alarms.check(row["loss"], row.get("val_spread")):
+                for line in monitor.check(row["loss"], row.get("val_spread")):
                     bar.clear()
                     print(f"warning: after epoch {epoch + 1}, {line}", file=sys.stderr, flush=True)
                 log.write(**row, seconds=time.monotonic() - started)
-                state.update(epoch=epoch + 1, batch=0, losses=[], alarms=alarms.state)
+                state.update(epoch=epoch + 1, batch=0, losses=[], monitor=monitor.state)
                 if time.monotonic() - saved >= self.checkpoint_seconds and epoch + 1 < self.epochs:
                     self._save()
                     saved = time.monotonic()
@@ -186,10 +187,10 @@ class Run:
 
     def _validate(self, epoch):
         """Measure on the held-out images, and keep the weights if they are the best so far."""
-        from data.alarms import refuse_nan
+        from common.monitor import check_finite
 
         found = self.trainer.validate(self.arrays.validation(self.settings["batch"]))
-        refuse_nan(self.folder, f"epoch {epoch}", DIVERGED, val_loss=found["val_loss"])
+        check_finite(self.folder, f"epoch {epoch}", DIVERGED, val_loss=found["val_loss"])
         if found["val_loss"] < self.state["best"]:
             self.state["best"] = found["val_loss"]
             self.trainer.save(self.folder / "best.npz", {**self.settings, "best": {"epoch": epoch, **found}})

@@ -1,7 +1,7 @@
 """The shallow net with its loss and update rule compiled, and its state on disk (section 3.2)."""
 import numpy as np
 
-from data.errors import UserError
+from common.errors import UserError
 from shallow import network, weights
 from shallow.backend import lasagne, tensor, theano
 from shallow.settings import architecture
@@ -63,7 +63,7 @@ class Trainer:
         dict
             val_loss, mean over images; val_cc, their mean correlation with people's maps at 48x48,
             a constant map counting as 0; val_spread, how much the maps differ from image to image, in
-            units of how much people's do: 0 is one map for all; fc1_norm, the longest vector of weights
+            units of how much people's do: 0 is one map for all; fc1_max_norm, the longest vector of weights
             that enters a unit of the maxout.
         """
         losses, correlations, ours, people = [], [], _Spread(), _Spread()
@@ -77,7 +77,7 @@ class Trainer:
             people.add(targets)
         norms = np.sqrt((self.parameters["fc1.W"].get_value(borrow=True) ** 2).sum(axis=0))
         return {"val_loss": float(np.mean(losses)), "val_cc": float(np.mean(correlations)),
-                "val_spread": ours.value() / max(people.value(), 1e-12), "fc1_norm": float(norms.max())}
+                "val_spread": ours.value() / max(people.value(), 1e-12), "fc1_max_norm": float(norms.max())}
 
     def save(self, path, settings, state=None):
         """Write the parameters; for a checkpoint also velocities, random states and `state`.

@@ -4,9 +4,9 @@ import zipfile
 
 import numpy as np
 
-from data.errors import UserError, describe
-from data.files import atomic, need_space
-from data.runs import read_config
+from common.errors import UserError, os_error_message
+from common.files import atomic, need_space
+from common.runs import read_config
 from shallow.settings import architecture
 
 SETTINGS = "settings"  # name of the entry that holds JSON instead of numbers
@@ -41,7 +41,7 @@ def load(path):
     Returns
     -------
     (dict of str: array, dict)
-        Arrays by name, and the settings.
+        TrainingData by name, and the settings.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def load(path):
     except OSError as error:
         if error.errno is None:
             raise UserError(f"{path}: damaged ({error}); train or fetch it again") from error
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except (zipfile.BadZipFile, ValueError, EOFError, zipfile.zlib.error) as error:
         raise UserError(f"{path}: damaged, or not an .npz of weights ({error}); train or fetch it again") from error
     except (KeyError, AttributeError, TypeError) as error:

@@ -2,7 +2,7 @@
 import tomllib
 from pathlib import Path
 
-from data.errors import UserError
+from common.errors import UserError
 
 FOLDER = Path(__file__).parent
 FIELDS = ("title", "net", "file", "size", "licence", "input", "scored")  # of every card; and urls or make

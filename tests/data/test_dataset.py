@@ -4,8 +4,8 @@ import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
 
+from common.errors import UserError
 from data import dataset, density, load
-from data.errors import UserError
 
 points = st.lists(st.tuples(st.floats(-20, 60, width=32), st.floats(-20, 60, width=32)), max_size=30)
 
@@ -13,7 +13,7 @@ points = st.lists(st.tuples(st.floats(-20, 60, width=32), st.floats(-20, 60, wid
 @given(points)
 def test_inside_keeps_exactly_the_points_whose_nearest_pixel_exists(raw):
     shape = (30, 40)
-    kept = dataset.inside(raw, shape)
+    kept = dataset.clip_to_frame(raw, shape)
     expected = sum(0 <= np.floor(x + 0.5) < 40 and 0 <= np.floor(y + 0.5) < 30 for x, y in np.float32(raw).reshape(-1, 2))
     assert kept.dtype == np.float32 and kept.shape == (expected, 2)
     assert ((kept >= 0) & (kept <= [39, 29])).all()
@@ -21,7 +21,7 @@ def test_inside_keeps_exactly_the_points_whose_nearest_pixel_exists(raw):
 
 @given(points)
 def test_fixation_map_marks_the_nearest_pixels_once(raw):
-    kept = dataset.inside(raw, (30, 40))
+    kept = dataset.clip_to_frame(raw, (30, 40))
     marked = density.fixation_map(kept, (30, 40))
     assert {(x, y) for y, x in np.argwhere(marked)} == {(int(np.floor(x + 0.5)), int(np.floor(y + 0.5))) for x, y in kept}
 
@@ -96,7 +96,7 @@ def test_an_image_of_another_size_than_announced_is_named():
 @pytest.mark.parametrize("bad, complaint", [([[1, 2, 3]], r"\(N, 2\)"), ([[np.nan, 1]], "NaN")])
 def test_bad_fixations_are_refused(bad, complaint):
     with pytest.raises(UserError, match=complaint):
-        dataset.inside(bad, (5, 5))
+        dataset.clip_to_frame(bad, (5, 5))
 
 
 def test_unknown_names_list_the_known_ones():

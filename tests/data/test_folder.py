@@ -3,8 +3,8 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from common.errors import UserError
 from data import load
-from data.errors import UserError
 from data.folder import read_fixations
 from tests.fixtures import pictures
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from common.errors import UserError
 from data import load
-from data.errors import UserError
 from tests.fixtures import lsun as fixture
 
 

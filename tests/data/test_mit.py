@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from common.errors import UserError
 from data import load, mit
-from data.errors import UserError
 from tests.fixtures import mit as fixture
 
 

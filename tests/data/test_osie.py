@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from common.errors import UserError
 from data import load, osie
-from data.errors import UserError
 from tests.fixtures import osie as fixture
 
 

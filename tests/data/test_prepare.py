@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
+from common.files import read_json
 from data.dataset import load
-from data.errors import UserError
-from data.files import read_json
 from data.prepare import _write_part, prepare
 from deep import preprocess as deep
 from shallow import preprocess as shallow
@@ -115,9 +115,9 @@ def test_a_disk_too_small_is_said_before_anything_is_read(tmp_path, monkeypatch)
 
 def test_nine_thousand_train_and_one_thousand_validate():
     """Section 4.2, of SALICON's 10,000 training images; and in how many files of how much memory."""
-    from data.prepare import SAMPLES_A_SHARD, VALIDATION_SHARE, sample_bytes
-    assert round(10_000 * VALIDATION_SHARE["deep"]) == 1_000
-    assert 10_000 * sample_bytes((320, 240)) == 12_288_000_000 and SAMPLES_A_SHARD * sample_bytes((320, 240)) < 2**27
+    from data.prepare import SHARD_SIZE, VALIDATION_FRACTION, sample_bytes
+    assert round(10_000 * VALIDATION_FRACTION["deep"]) == 1_000
+    assert 10_000 * sample_bytes((320, 240)) == 12_288_000_000 and SHARD_SIZE * sample_bytes((320, 240)) < 2**27
 
 
 def test_paper_scale_is_320x240(tmp_path):

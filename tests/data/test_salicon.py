@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import scipy.io
 
+from common.errors import UserError
 from data import load, salicon
-from data.errors import UserError
 from tests.fixtures import salicon as fixture
 from tests.fixtures.lsun import struct
 

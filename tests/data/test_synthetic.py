@@ -35,7 +35,7 @@ def test_who_sees_the_things_beats_the_centre_prior():
     gains, centred = [], []
     for index in range(20):
         seen = sum(np.exp(-((x - thing["position"][0]) ** 2 + (y - thing["position"][1]) ** 2) / thing["radius"] ** 2)
-                   for thing in synthetic.things(np.random.default_rng((synthetic.SEED, 1, index))))
+                   for thing in synthetic.objects(np.random.default_rng((synthetic.SEED, 1, index))))
         centred.append(metrics.cc(prior, test[index].density))
         gains.append(metrics.cc(seen, test[index].density) - centred[-1])
     assert np.mean(gains) > 0.2

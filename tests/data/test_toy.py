@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
+from common.files import read_json
 from data import load
 from data.dataset import LOADERS
-from data.errors import UserError
-from data.files import read_json
 from data.prepare import prepare
 from tests.conftest import REPOSITORY
 

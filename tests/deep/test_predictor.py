@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import UserError
-from data.files import read_image
+from common.errors import UserError
+from common.images import read_image
 from deep import preprocess
 from deep.predictor import ENGINES, Predictor
 from tests.conftest import one_line, python
@@ -98,7 +98,7 @@ def test_a_photograph_keeps_its_aspect(both, osie_root):
 def test_opencv_needs_no_caffe(deep_weights, tmp_path):
     """For people who cannot build Caffe: python -m models.predict with pycaffe out of reach."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / "a.png")
-    without_caffe = "import sys; sys.modules['caffe'] = None; from models.predict import main; from data.errors import run; run(main)"
+    without_caffe = "import sys; sys.modules['caffe'] = None; from models.predict import main; from common.errors import run; run(main)"
 
     def predict(*options):
         return python("-c", without_caffe, "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "a.png",

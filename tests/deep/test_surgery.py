@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import UserError
+from common.errors import UserError
 from deep import surgery
 from deep.backend import load_caffe
 from deep.preprocess import IMAGE_SCALE

@@ -12,11 +12,11 @@ import h5py
 import numpy as np
 import pytest
 
-from data import runs
-from data.errors import UserError
-from data.files import read_json, write_json
-from deep.alarms import Alarms
-from deep.backend import last_words, load_caffe
+from common import runs
+from common.errors import UserError
+from common.files import read_json, write_json
+from deep.backend import fatal_message, load_caffe
+from deep.monitor import Monitor
 from deep.prototxt import DEPLOY, SOLVER
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
@@ -215,10 +215,10 @@ def test_another_net_does_not_go_on_with_a_run(stopped, prepared, tmp_path):
 
 
 def test_one_process_a_run_folder(prepared, tmp_path):
-    with runs.alone(tmp_path / "run"):
+    with runs.lock_folder(tmp_path / "run"):
         line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run"))
     assert "another process is at work in it" in line
-    with runs.alone(tmp_path / "run"):  # free again
+    with runs.lock_folder(tmp_path / "run"):  # free again
         pass
 
 
@@ -323,12 +323,12 @@ def test_a_mistake_in_the_net_is_named(prepared, tmp_path, change, complaint):
 
 def test_alarms_for_dead_layers():
     healthy = {"conv9": 1.0, "deconv": 0.5}
-    alarms = Alarms(1000)
-    assert alarms.check(1.0, healthy, healthy) == []
-    found = alarms.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
+    monitor = Monitor(1000)
+    assert monitor.check(1.0, healthy, healthy) == []
+    found = monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
     assert len(found) == 2 and "conv9 does not learn" in found[0] and "deconv is dead" in found[1] and "weight_filler" in found[1]
-    assert alarms.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []  # once is enough
-    resumed = Alarms(1000, json.loads(json.dumps(alarms.state)))
+    assert monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []  # once is enough
+    resumed = Monitor(1000, json.loads(json.dumps(monitor.state)))
     assert resumed.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
 
 
@@ -353,8 +353,8 @@ def test_a_path_with_a_space_is_refused_before_caffe_sees_it(prepared, tmp_path)
 def test_last_words(tmp_path):
     (tmp_path / "log").write_text("I1123 17:00:00.1 77 net.cpp:5] fine\n"
                                   "F1123 17:00:01.2   77 hdf5.cpp:9] Check failed: status >= 0 (-1 vs. 0) Failed\n*** Check\n")
-    assert last_words(tmp_path / "log") == "Check failed: status >= 0 (-1 vs. 0) Failed"
-    assert last_words(tmp_path / "log", (tmp_path / "log").stat().st_size) == "no reason given"
+    assert fatal_message(tmp_path / "log") == "Check failed: status >= 0 (-1 vs. 0) Failed"
+    assert fatal_message(tmp_path / "log", (tmp_path / "log").stat().st_size) == "no reason given"
 
 
 def test_caffemodel_errors(deep_weights, tmp_path):

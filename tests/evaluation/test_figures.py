@@ -3,15 +3,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common.errors import UserError
+from common.runs import Log
 from data import load
-from data.errors import UserError
 from data.maps import write_maps
-from data.runs import Log
 from evaluation import figures
 from tests.conftest import command
 
 HEAD = "name,SIM,CC,AUC-shuffled,AUC-Borji,AUC-Judd\n"
-COLUMNS = {"shallow": ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "fc1_norm", "seconds"],
+COLUMNS = {"shallow": ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "fc1_max_norm", "seconds"],
            "deep": ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds"]}
 
 

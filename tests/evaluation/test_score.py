@@ -7,13 +7,13 @@ import pytest
 import scipy.io
 from PIL import Image
 
+from common.errors import UserError
+from common.files import read_json
 from data import load
 from data.dataset import Dataset, Sample
-from data.errors import UserError
-from data.files import read_json
 from data.maps import open_maps, write_maps
 from evaluation import baselines, metrics, negatives, score
-from evaluation.metrics import MEASURES
+from evaluation.metrics import METRICS
 from tests.conftest import command, one_line
 
 LOWER_IS_BETTER = {"KL", "EMD"}
@@ -53,7 +53,7 @@ def toy(looks, shapes=None, observers=True, damaged=()):
 def test_people_themselves_beat_chance_on_every_measure(few, prior):
     people = score.summarise(score.score(few, lambda index, sample: sample.density, prior))
     noise = score.summarise(score.score(few, lambda index, sample: baselines.chance(sample.shape, index), prior))
-    for measure in MEASURES:
+    for measure in METRICS:
         better, worse = (noise, people) if measure in LOWER_IS_BETTER else (people, noise)
         assert better[measure]["mean"] > worse[measure]["mean"] + 0.15, measure
         assert people[measure]["low"] <= people[measure]["mean"] <= people[measure]["high"]
@@ -107,9 +107,9 @@ def test_negatives_come_at_the_scale_of_the_image():
     assert np.argwhere(negatives.other_fixations(dataset, 1, seed=0)).tolist() == [[0, 0], [79, 119]]
     everyone = negatives.all_fixations(dataset)
     assert everyone[39, 59] == 3 and everyone[0, 0] == 2 and everyone.sum() == 5
-    rest = negatives.everyone_else(everyone, dataset[1])
+    rest = negatives.other_counts(everyone, dataset[1])
     assert rest.shape == (80, 120) and rest[79, 119] == rest[0, 0] == 1 and rest.sum() == 2
-    assert negatives.everyone_else(everyone, dataset[0]).sum() == 3
+    assert negatives.other_counts(everyone, dataset[0]).sum() == 3
 
 
 def test_conventions_differ_where_they_say(few, prior):
@@ -133,10 +133,10 @@ def test_one_bad_image_never_loses_the_scores_of_the_others():
     rows = score.score(dataset, lambda index, sample: maps[sample.name], np.ones((4, 6)) + np.eye(4, 6))
     assert [row["name"] for row in rows] == dataset.names
     assert "cut off" in rows[1]["error"] and "NaN or infinity in the prediction" in rows[2]["error"]
-    assert all(np.isnan(rows[index][measure]) for index in (1, 2) for measure in MEASURES)
+    assert all(np.isnan(rows[index][measure]) for index in (1, 2) for measure in METRICS)
     assert "negative values" in rows[3]["error"] and np.isnan(rows[3]["KL"]) and rows[3]["CC"] == rows[3]["CC"]
     for index in (0, 4):
-        assert rows[index]["error"] == "" and not any(np.isnan(rows[index][measure]) for measure in MEASURES)
+        assert rows[index]["error"] == "" and not any(np.isnan(rows[index][measure]) for measure in METRICS)
     # nobody looked: undefined, but no error
     assert rows[5]["error"] == "" and np.isnan(rows[5]["AUC-Judd"]) and np.isnan(rows[5]["NSS"])
     salicon = score.score(dataset, lambda index, sample: maps[sample.name], np.eye(4, 6), "salicon")
@@ -149,7 +149,7 @@ def test_without_observers_that_baseline_is_refused():
 
 
 def test_nan_is_left_out_and_counted():
-    rows = [dict.fromkeys(MEASURES, 0.5), {**dict.fromkeys(MEASURES, 0.7), "CC": float("nan"), "KL": float("nan")}]
+    rows = [dict.fromkeys(METRICS, 0.5), {**dict.fromkeys(METRICS, 0.7), "CC": float("nan"), "KL": float("nan")}]
     rows[0]["KL"] = float("nan")
     summary = score.summarise(rows)
     assert summary["CC"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 1, "nan": 1}
@@ -229,12 +229,12 @@ def test_missing_extra_and_foreign_maps(tmp_path):
     assert "1 maps are of no test image of synthetic, dog" in process.stderr
     assert f"left out: {names[0]}: no map of it" in process.stderr
     summary = read_json(tmp_path / "scores.json")
-    assert summary["failed"] == 1 and summary["measures"]["CC"]["n"] == 99 and summary["model"] == "mine"
+    assert summary["failed"] == 1 and summary["metrics"]["CC"]["n"] == 99 and summary["model"] == "mine"
     with open(tmp_path / "scores.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert "no map of it" in rows[0]["error"] and rows[0]["CC"] == "nan" and float(rows[1]["CC"])
-    for measure in MEASURES:
-        assert np.mean([float(row[measure]) for row in rows[1:]]) == pytest.approx(summary["measures"][measure]["mean"])
+    for measure in METRICS:
+        assert np.mean([float(row[measure]) for row in rows[1:]]) == pytest.approx(summary["metrics"][measure]["mean"])
 
 
 def test_same_seed_same_scores(tmp_path):
@@ -245,7 +245,7 @@ def test_same_seed_same_scores(tmp_path):
         assert process.returncode == 0, process.stderr
         scores.append(read_json(tmp_path / f"{index}.json"))
     assert scores[0] == scores[1] and scores[0]["convention"] == "mit" and scores[2]["convention"] == "salicon"
-    assert scores[0]["measures"]["CC"] != scores[2]["measures"]["CC"]
+    assert scores[0]["metrics"]["CC"] != scores[2]["metrics"]["CC"]
 
 
 def test_on_a_dask_cluster(tmp_path):
@@ -265,7 +265,7 @@ def test_no_scheduler_at_that_address(tmp_path):
 
 
 def test_order_known_from_the_literature(osie_root):
-    """On real eyes: chance < Itti < GBVS and BMS < one observer (AUC-Judd)."""
+    """On real eyes: chance < Itti < GBVS and BMS < one human (AUC-Judd)."""
     dataset = load("osie", "test", osie_root)
     dataset.names = dataset.names[::5]
     prior = np.ones((4, 6)) + np.eye(4, 6)
@@ -276,7 +276,7 @@ def test_order_known_from_the_literature(osie_root):
     judd["one"] = score.summarise(score.score(dataset, None, prior, jobs=-1))["AUC-Judd"]["mean"]
     assert judd["chance"] + 0.05 < judd["itti"] < min(judd["gbvs"], judd["bms"])
     assert max(judd["gbvs"], judd["bms"]) < judd["one"], judd
-    assert metrics.MEASURES[:5] == metrics.TABLE_MEASURES
+    assert metrics.METRICS[:5] == metrics.TABLE_METRICS
 
 
 def _flat_prior(folder):

@@ -5,12 +5,12 @@ import re
 
 import pytest
 
-from data.errors import UserError
+from common.errors import UserError
 from evaluation import tables
-from evaluation.metrics import MEASURES, TABLE_MEASURES
+from evaluation.metrics import METRICS, TABLE_METRICS
 from tests.conftest import REPOSITORY, command, one_line
 
-NETS = {  # what models.describe writes; tests/models/test_describe.py counts it in the nets
+NETS = {  # what models.summary writes; tests/models/test_describe.py counts it in the nets
     "shallow": {"values": {"parameters": 64392512},
                 "memory": {"Data": 2.2935, "Parameters": 245.6379, "Total (train)": 250.2249, "Total (test)": 247.9314},
                 "measured": {"Total (train)": 781.5, "Total (test)": 276.9}},
@@ -21,9 +21,9 @@ NETS = {  # what models.describe writes; tests/models/test_describe.py counts it
 
 def fake_scores(dataset="synthetic", convention="mit"):
     return {model: {"model": model, "dataset": dataset, "edition": "seed 2016", "split": "test", "images": 100,
-                    "convention": convention, "failed": 0, "seed": 1, "measures": {
+                    "convention": convention, "failed": 0, "seed": 1, "metrics": {
                         measure: {"mean": 0.1 * (i + 1) + 0.01 * j, "low": 0.1, "high": 0.12, "n": 100, "nan": 0}
-                        for j, measure in enumerate(MEASURES)}} for i, model in enumerate(tables.MODELS)}
+                        for j, measure in enumerate(METRICS)}} for i, model in enumerate(tables.MODELS)}
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,7 @@ def rows_of(table, name):
 def test_all_tables_are_there_in_order(built):
     assert list(built) == ["This run", *(f"Table {number}" for number in range(1, 7))]
     run = built["This run"]
-    assert [row["name"] for row in run["rows"]] == list(tables.MODELS.values()) and run["columns"] == list(MEASURES)
+    assert [row["name"] for row in run["rows"]] == list(tables.MODELS.values()) and run["columns"] == list(METRICS)
     assert run["rows"][0]["cells"]["SIM"] == "0.100 ± 0.010"
 
 
@@ -69,7 +69,7 @@ def test_paper_this_run_and_difference(built):
     for name in ("Baseline: BMS", "Baseline: GBVS", "Baseline: Itti"):
         assert set(rows_of(built["Table 3"], name)) == {"paper", "this run", "difference"}
     # what the paper's table lacks stands below it
-    assert set(rows_of(built["Table 4"], "Deep net")) == {"this run"} == set(rows_of(built["Table 3"], "One observer"))
+    assert set(rows_of(built["Table 4"], "Deep net")) == {"this run"} == set(rows_of(built["Table 3"], "One human"))
     deep = [row["cells"] for row in built["Table 5"]["rows"] if row["name"] == "Deep Convnet" and row["line"] == "paper"]
     assert [cells["AUC-shuffled"] for cells in deep] == ["0.63", "0.73", "0.72"] and deep[0]["SIM"] == "not reported"
 
@@ -95,7 +95,7 @@ def test_captions_say_whether_a_run_is_comparable(built):
 
 def test_undefined_and_failed_scores_are_said():
     scores = fake_scores()
-    scores["deep"]["measures"]["KL"] = {"mean": None, "low": None, "high": None, "n": 0, "nan": 100}
+    scores["deep"]["metrics"]["KL"] = {"mean": None, "low": None, "high": None, "n": 0, "nan": 100}
     scores["bms"]["failed"] = 3
     del scores["itti"]
     run, *_, last = tables.build(scores, NETS, None, "demo")
@@ -131,7 +131,7 @@ def test_tables_3_to_5_say_what_the_supplied_text_says():
     lines = text.read_text().splitlines()
     for number in (3, 4, 5):
         for row in tables._read(number):
-            printed = [row[measure] for measure in TABLE_MEASURES if row[measure]]
+            printed = [row[measure] for measure in TABLE_METRICS if row[measure]]
             found = [line for line in lines if line.split()[-len(printed):] == printed]
             assert len(found) == 1 and found[0].startswith(row["model"]), (number, row)
             assert row["source"].startswith("paper text")
@@ -147,7 +147,7 @@ def test_report_command(tmp_path):
     """From scores to one page that needs nothing else, the newest run first."""
     from PIL import Image
 
-    from data.files import write_json
+    from common.files import write_json
     for model, value in fake_scores().items():
         write_json(tmp_path / f"scores/{model}.json", value)
     for net, value in NETS.items():
@@ -177,9 +177,9 @@ def test_a_damaged_score_file_is_named(tmp_path):
 
 
 def test_scores_of_different_images_are_not_mixed(tmp_path):
-    from data.files import write_json
+    from common.files import write_json
     scores = fake_scores()
-    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"measures": {}}, "not what evaluation.score")):
+    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, "not what evaluation.score")):
         write_json(tmp_path / "shallow.json", scores["shallow"])
         write_json(tmp_path / "bms.json", {**scores["bms"], **change})
         with pytest.raises(UserError, match=complaint):

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.errors import UserError
+from common.errors import UserError
 from models.convert import shallow_to_caffe, to_onnx
 from shallow.predictor import Predictor
 from tests.conftest import command, one_line

@@ -10,7 +10,7 @@ import time
 import numpy as np
 import pytest
 
-from data.errors import UserError
+from common.errors import UserError
 from models import cards, fetch
 from tests.conftest import begin, command, one_line
 
@@ -170,7 +170,7 @@ def test_damage_of_what_is_there_is_noticed(server, card, tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
 def test_interrupted_it_goes_on_where_it_was(server, card, tmp_path, sent):
     name = card(f"{server.at}/stalls")
-    code = ("import sys\nfrom pathlib import Path\nfrom data.errors import run\nfrom models import cards, fetch\n"
+    code = ("import sys\nfrom pathlib import Path\nfrom common.errors import run\nfrom models import cards, fetch\n"
             "cards.FOLDER = Path(sys.argv[1])\nrun(lambda: fetch.fetch('toy', out=sys.argv[2]) and None)")
     process = begin("-c", code, cards.FOLDER, tmp_path / "out", stderr=subprocess.PIPE)
     part, until = tmp_path / "out/net.bin.part0", time.monotonic() + 60

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import models
-from data.errors import UserError
+from common.errors import UserError
 from data.maps import Maps
 from models import exports
 from models.predict import unique_names
@@ -114,7 +114,7 @@ def test_unknown_net():
 
 def test_patterns_files_and_formats(pictures, tmp_path, deep_weights):
     process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", pictures / "wide.png",
-                      f"{pictures}/t*.jpg", "--write", "png", "overlay", "npy", "--out", tmp_path / "out")
+                      f"{pictures}/t*.jpg", "--formats", "png", "overlay", "npy", "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
     there = {path.name for path in (tmp_path / "out").iterdir()}
     assert there == {"predictions.h5", *(f"{name}{end}" for name in ("wide", "tall") for end in (".png", "_overlay.png", ".npy"))}
@@ -170,7 +170,7 @@ def run_on(kind, root, weights, out, *options):
 
 def test_what_mit300_wants(tmp_path, deep_weights):
     mit.write_mit300(tmp_path / "mit300")
-    process = run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--write", "mit300")
+    process = run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--formats", "mit300")
     assert process.returncode == 0 and "net.zip: 3 maps, read again" in process.stdout, process.stderr
     shapes = {f"i{index}": (200 + 40 * index, 320) for index in (1, 2, 3)}
     exports.check("mit300", tmp_path / "out/net.zip", shapes)
@@ -190,7 +190,7 @@ def test_what_mit300_wants(tmp_path, deep_weights):
 
 def test_what_the_salicon_server_wants(tmp_path, deep_weights):
     salicon.write_json(tmp_path / "salicon")
-    process = run_on("salicon", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--write", "salicon")
+    process = run_on("salicon", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--formats", "salicon")
     assert process.returncode == 0, process.stderr
     path, shapes = tmp_path / "out/fixations_test2014_net_results.json", {f"COCO_test2014_{n:012d}": (480, 640) for n in (7, 17)}
     exports.check("salicon", path, shapes)
@@ -205,14 +205,14 @@ def test_what_the_salicon_server_wants(tmp_path, deep_weights):
     path.write_text(json.dumps(entries)[:-40])
     with pytest.raises(UserError, match="not the SALICON server's JSON"):
         exports.check("salicon", path, shapes)
-    line = one_line(run_on("salicon", tmp_path, deep_weights, tmp_path / "o", "--split", "train", "--write", "salicon"))
+    line = one_line(run_on("salicon", tmp_path, deep_weights, tmp_path / "o", "--split", "train", "--formats", "salicon"))
     assert "the SALICON server scores val and test, not 'train'" in line and not (tmp_path / "o").exists()
 
 
 def test_what_lsun_wants(tmp_path, deep_weights):
     import scipy.io
     lsun.write(tmp_path / "isun", "isun")
-    process = run_on("isun", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--write", "lsun")
+    process = run_on("isun", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--formats", "lsun")
     assert process.returncode == 0, process.stderr
     maps = Maps(tmp_path / "out/predictions.h5")
     shapes = {f"sun_test_{index:04d}": (120 + 10 * index, 160) for index in range(3)}
@@ -259,7 +259,7 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(tmp_path, deep_weights
                             tmp_path / "nothing"))
     assert "emp*: no picture and no video there" in line
     process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "a", tmp_path / "b",
-                      tmp_path / "a/x.png", f"{tmp_path}/emp*", "--write", "png", "overlay", "--out", tmp_path / "out")
+                      tmp_path / "a/x.png", f"{tmp_path}/emp*", "--formats", "png", "overlay", "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
     assert len(Maps(tmp_path / "out/predictions.h5").names) == 6 and len(list((tmp_path / "out").glob("*.png"))) == 12
 
@@ -289,14 +289,14 @@ def test_one_bad_video_stops_nothing_and_a_short_one_is_told(tmp_path, pictures,
 
 def test_a_challenge_wants_every_map(tmp_path, deep_weights):
     mit.write_mit300(tmp_path / "mit300")
-    line = one_line(run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--write", "mit300", "--limit", "2"))
+    line = one_line(run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--formats", "mit300", "--limit", "2"))
     assert "leave --limit out" in line
-    line = one_line(run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--write", "mit300", "--model", "a/b"))
+    line = one_line(run_on("mit300", tmp_path, deep_weights, tmp_path / "out", "--formats", "mit300", "--model", "a/b"))
     assert "is no name for a file" in line
     images = tmp_path / "mit300/BenchmarkIMAGES"
     (images / "i2.jpg").write_bytes(b"no")
     line = one_line(command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", images, "--model", "net",
-                            "--write", "mit300", "--out", tmp_path / "out"))
+                            "--formats", "mit300", "--out", tmp_path / "out"))
     assert "a challenge wants a map of every image, and 1 could not be read" in line
     assert not list((tmp_path / "out").glob("*.zip"))
 

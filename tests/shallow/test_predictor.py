@@ -2,7 +2,7 @@
 import numpy as np
 import pytest
 
-from data.errors import UserError
+from common.errors import UserError
 from shallow import network, preprocess, weights
 from shallow.predictor import Predictor
 

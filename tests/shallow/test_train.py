@@ -9,11 +9,11 @@ import h5py
 import numpy as np
 import pytest
 
-from data.errors import UserError
-from data.runs import read_log
+from common.errors import UserError
+from common.runs import read_log
 from shallow import network, weights
-from shallow.alarms import Alarms
-from shallow.batches import Arrays
+from shallow.batches import TrainingData
+from shallow.monitor import Monitor
 from shallow.settings import PRESETS, resolve
 from shallow.trainer import Trainer
 from tests.conftest import begin, command, one_line, python
@@ -120,8 +120,8 @@ def test_overfits_eight_images(batch):
 
 def test_batches_are_a_function_of_seed_and_epoch(prepared):
     settings = {**SETTINGS, "batch": 8}
-    with Arrays(prepared / "shallow.h5") as arrays, h5py.File(prepared / "shallow.h5") as file:
-        assert arrays.batches_an_epoch(8) == 4
+    with TrainingData(prepared / "shallow.h5") as arrays, h5py.File(prepared / "shallow.h5") as file:
+        assert arrays.batches_per_epoch(8) == 4
         images, maps = arrays.batch(3, 1, settings)
         assert images.shape == (8, 3, 96, 96) and images.dtype == np.float32 and 0 <= images.min() <= images.max() <= 1
         assert maps.shape == (8, 2304) and maps.dtype == np.float32
@@ -142,7 +142,7 @@ def test_batches_are_a_function_of_seed_and_epoch(prepared):
 
 
 def test_targets_are_stretched_to_the_range_of_the_settings(prepared):
-    with Arrays(prepared / "shallow.h5") as paper, Arrays(prepared / "shallow.h5", (-1.0, 1.0)) as released:
+    with TrainingData(prepared / "shallow.h5") as paper, TrainingData(prepared / "shallow.h5", (-1.0, 1.0)) as released:
         settings = {**SETTINGS, "batch": 8}
         np.testing.assert_allclose(released.batch(0, 0, settings)[1], 2 * paper.batch(0, 0, settings)[1] - 1, atol=1e-6)
 
@@ -155,7 +155,7 @@ def test_data_of_another_size_or_with_nan_is_named(prepared, tmp_path):
         with h5py.File(path, "r+") as file:
             change(file)
         with pytest.raises(UserError, match=r"shallow\.h5: .*make data") as caught:
-            Arrays(path)
+            TrainingData(path)
         return str(caught.value)
 
     def replace(file, name, values):
@@ -174,7 +174,7 @@ def test_data_of_another_size_or_with_nan_is_named(prepared, tmp_path):
 def test_damaged_data_is_named(prepared, tmp_path):
     (tmp_path / "shallow.h5").write_bytes((prepared / "shallow.h5").read_bytes()[:2000])
     with pytest.raises(UserError, match=r"shallow\.h5: damaged.*make data"):
-        Arrays(tmp_path / "shallow.h5")
+        TrainingData(tmp_path / "shallow.h5")
 
 
 def test_spread_and_correlation_on_held_out_images(batch):
@@ -186,7 +186,7 @@ def test_spread_and_correlation_on_held_out_images(batch):
     assert found["val_cc"] == pytest.approx(np.mean([np.corrcoef(*pair)[0, 1] for pair in zip(answers, targets)]), rel=1e-4)
     people = np.sqrt(targets.astype(np.float64).var(axis=0).mean())
     assert found["val_spread"] == pytest.approx(np.sqrt(answers.var(axis=0).mean()) / people, rel=1e-3)
-    assert found["fc1_norm"] == pytest.approx(np.linalg.norm(trainer.parameters["fc1.W"].get_value(), axis=0).max())
+    assert found["fc1_max_norm"] == pytest.approx(np.linalg.norm(trainer.parameters["fc1.W"].get_value(), axis=0).max())
 
 
 def test_a_constant_answer_counts_as_uncorrelated(batch):
@@ -200,23 +200,23 @@ def test_alarm_for_one_map_for_all_images(batch):
     """The paper's start raises it, the released script's does not."""
     for init, lines in (("paper", 1), ("released", 0)):
         found = Trainer({**SETTINGS, "init": init}, **SMALL).validate([batch])
-        alarms = Alarms(100)
-        assert len(alarms.check(0.1, found["val_spread"])) == lines
-        assert not alarms.check(0.1, found["val_spread"])  # once is enough
-    alarms = Alarms(100)
-    assert "one map" in alarms.check(1.0, 0.0)[0] and not alarms.check(1.0, 0.5) and alarms.check(1.0, 0.0)
+        monitor = Monitor(100)
+        assert len(monitor.check(0.1, found["val_spread"])) == lines
+        assert not monitor.check(0.1, found["val_spread"])  # once is enough
+    monitor = Monitor(100)
+    assert "one map" in monitor.check(1.0, 0.0)[0] and not monitor.check(1.0, 0.5) and monitor.check(1.0, 0.0)
 
 
 def test_alarm_for_a_flat_loss():
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.01, 100)
-    falling, flat, resumed = Alarms(200), Alarms(200), Alarms(200)
+    falling, flat, resumed = Monitor(200), Monitor(200), Monitor(200)
     assert not any(falling.check(1 - 0.002 * epoch + wiggle) for epoch, wiggle in enumerate(noise))
     warnings = [flat.check(1 + wiggle) for wiggle in noise[:40]]
     assert not any(warnings[:19]) and sum(map(len, warnings)) == 1 and "20 epochs" in "".join(sum(warnings, []))
     for wiggle in noise[:10]:
         resumed.check(1 + wiggle)
-    resumed = Alarms(200, json.loads(json.dumps(resumed.state)))
+    resumed = Monitor(200, json.loads(json.dumps(resumed.state)))
     assert [resumed.check(1 + wiggle) for wiggle in noise[10:40]] == warnings[10:]
 
 
@@ -268,7 +268,7 @@ def test_no_room_for_a_checkpoint_is_said_and_the_older_one_is_kept(prepared, tm
     """No file may grow beyond 300 MB: the weights of best.npz fit, the checkpoint does not."""
     arguments = ["--data", prepared, "--run", tmp_path, "--batch", "16", "--epochs", "2", "--checkpoint-seconds", "0"]
     limited = f"import resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (300 << 20, 300 << 20)); " \
-              f"sys.argv[1:] = {list(map(str, arguments))}; from shallow.train import main; from data.errors import run; run(main)"
+              f"sys.argv[1:] = {list(map(str, arguments))}; from shallow.train import main; from common.errors import run; run(main)"
     process = python("-c", limited)
     assert "checkpoint.npz" in one_line(process) and "File too large" in one_line(process)
     assert not (tmp_path / "checkpoint.npz").exists() and not list(tmp_path.glob(".*"))

@@ -1,4 +1,4 @@
-"""Reading images and writing files so that a kill at any moment leaves the old file or the new one."""
+"""Write files so that a kill at any moment leaves the old file or the new one."""
 import contextlib
 import errno
 import glob
@@ -8,12 +8,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from data.errors import UserError, describe
-
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
-EXIF_ORIENTATION = 0x0112
+from common.errors import UserError, os_error_message
 
 
 @contextlib.contextmanager
@@ -37,7 +32,7 @@ def atomic(path):
         _remove_scratch_of_the_dead(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     target, old = scratch / path.name, scratch / "old"
     try:
         yield target
@@ -52,7 +47,7 @@ def atomic(path):
             raise
         reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else error
         reason.filename = str(path)
-        raise UserError(describe(reason)) from error
+        raise UserError(os_error_message(reason)) from error
     finally:
         if old.exists() and not path.exists():
             old.rename(path)
@@ -99,93 +94,10 @@ def read_json(path):
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run the step that writes it again") from error
     if not isinstance(value, dict):
         raise UserError(f"{path}: holds a {type(value).__name__}, not an object with names; "
                         "delete it and run the step that writes it again")
     return value
-
-
-def read_image(path):
-    """Read a picture as people see it.
-
-    Greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files are all turned into upright
-    8-bit RGB; transparency is dropped.
-
-    Returns
-    -------
-    uint8 (H, W, 3), RGB
-
-    Raises
-    ------
-    UserError
-        The file is missing, is not an image, or is cut off.
-    """
-    from PIL import ImageOps
-
-    with _opened(path) as picture:
-        picture.load()  # decoding happens here, and so does noticing a truncated file
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I") or picture.mode == "F":
-            return _grey_16_bit(np.asarray(picture))
-        return np.asarray(picture.convert("RGB"))
-
-
-def image_shape(path):
-    """Height and width of a picture as `read_image` gives it, from its header.
-
-    Raises
-    ------
-    UserError
-        The file is missing or is not an image.
-    """
-    with _opened(path) as picture:
-        width, height = picture.size
-        lies = picture.getexif().get(EXIF_ORIENTATION, 1) >= 5  # turned by a quarter
-        return (width, height) if lies else (height, width)
-
-
-@contextlib.contextmanager
-def _opened(path):
-    from PIL import Image
-
-    try:
-        with Image.open(path) as picture:
-            yield picture
-    except (UserError, MemoryError):
-        raise
-    except Exception as error:  # Pillow has another class for every kind of damage
-        if isinstance(error, OSError) and error.errno:
-            raise UserError(describe(error)) from error
-        reason = str(error).replace(str(path), "").replace("''", "").strip() or type(error).__name__
-        raise UserError(f"{path}: cannot be read as an image ({reason}); "
-                        "replace the file or take it out of the folder") from error
-
-
-def _grey_16_bit(values):
-    """Pillow's own conversion clips 16-bit grey at 255 instead of scaling it."""
-    grey = (values.astype(np.float64) / 257.0).round().clip(0, 255).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2)
-
-
-def image_files(where):
-    """List the image files at `where`, a file or a folder (not its subfolders), sorted by name.
-
-    Raises
-    ------
-    UserError
-        `where` does not exist or holds no image.
-    """
-    where = Path(where)
-    if where.is_file():
-        return [where]
-    if not where.is_dir():
-        raise UserError(f"{where}: no such file or folder; check the path given for the images")
-    files = sorted(path for path in where.iterdir()
-                   if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
-    if not files:
-        raise UserError(f"{where}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)}); "
-                        "give the folder that holds the pictures")
-    return files

@@ -39,13 +39,13 @@ def run(main):
     except OSError as error:
         if error.errno is None:
             raise
-        code = _fail(f"error: {describe(error)}", 1)
+        code = _fail(f"error: {os_error_message(error)}", 1)
     except MemoryError:
-        code = _fail("error: out of memory; close other programs, or use a smaller batch or SCALE=demo", 1)
+        code = _fail("error: out of memory; close other programs, or use a smaller batch or PRESET=demo", 1)
     sys.exit(code)
 
 
-def describe(error):
+def os_error_message(error):
     """One line for an OSError: the file, what is wrong with it, what to do about it."""
     remedies = {
         errno.ENOSPC: "free some space and run the same command again",

@@ -1,35 +1,35 @@
 import pytest
 
-from data import runs
-from data.errors import UserError
+from common import runs
+from common.errors import UserError
 from data.maps import Maps, write_maps
 
 
 def test_a_run_continues_only_with_its_own_settings(tmp_path):
-    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.5}, {})
-    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.5}, {})
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.5}, {}, ())
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.5}, {}, ())
     with pytest.raises(UserError, match=r"lr 0\.5 -> 0\.1.*--restart"):
-        runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {})
-    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, restart=True)
-    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, resume=True)
+        runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, ())
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, (), restart=True)
+    runs.start(tmp_path / "run", "deep", {"seed": 1, "lr": 0.1}, {}, (), resume=True)
     with pytest.raises(UserError, match="other: holds no run to resume"):
-        runs.start(tmp_path / "other", "deep", {"seed": 1}, {}, resume=True)
+        runs.start(tmp_path / "other", "deep", {"seed": 1}, {}, (), resume=True)
     assert not (tmp_path / "other/config.json").exists()
 
 
 def test_resuming_with_another_matrix_library_is_warned_of(tmp_path, monkeypatch, capsys):
     """Both nets round otherwise with other kernels or another number of threads (tried: 1 and 2)."""
-    runs.start(tmp_path, "deep", {"seed": 1}, {})
-    runs.start(tmp_path, "deep", {"seed": 1}, {}, resume=True)
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, ())
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), resume=True)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(runs, "load_blas", lambda: "OpenBLAS Nehalem, 7 threads")
-    runs.start(tmp_path, "deep", {"seed": 1}, {}, resume=True)
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), resume=True)
     warning = capsys.readouterr().err
     assert warning.startswith(f"warning: {tmp_path}") and "Nehalem, 7 threads" in warning and warning.count("\n") == 1
 
 
 def test_config_records_settings_and_versions(tmp_path):
-    runs.start(tmp_path, "shallow", {"seed": 1}, {"longest_side": 128})
+    runs.start(tmp_path, "shallow", {"seed": 1}, {"longest_side": 128}, ())
     config = runs.read_config(tmp_path / "weights.npz", "shallow")
     assert config["settings"] == {"seed": 1} and config["predict"] == {"longest_side": 128}
     assert config["versions"]["numpy"] == "1.23.5" and config["versions"]["Theano"] == "1.0.5"

@@ -1,4 +1,4 @@
-"""python -m models.describe: what a net is made of, counted in the net itself (Table 1), and its first filters.
+"""python -m models.summary: what a net is made of, counted in the net itself (Table 1), and its first filters.
 
 Writes OUT.json: every blob and parameter with its shape, the four rows of Table 1 in MiB of float32, and beside
 them the memory that training and prediction really take here, on one image each.
@@ -8,7 +8,7 @@ as they lie over the image (Figure 3).
 import argparse
 import math
 
-from data.errors import run
+from common.errors import run
 from models import NETS
 
 FLOAT_BYTES = 4
@@ -17,7 +17,7 @@ LARGEST = 3  # blobs and parameters that the summary names
 
 def main():
     """Parse the command line and describe."""
-    parser = argparse.ArgumentParser(prog="python -m models.describe", description=__doc__.split("\n\n")[0],
+    parser = argparse.ArgumentParser(prog="python -m models.summary", description=__doc__.split("\n\n")[0],
                                      epilog=__doc__.split("\n\n", 1)[1])
     parser.add_argument("--net", choices=NETS, required=True)
     parser.add_argument("--weights", help="weights.npz (shallow) or .caffemodel (deep), for the filters")
@@ -26,14 +26,14 @@ def main():
 
     import numpy as np
 
-    from data.files import atomic, write_json
+    from common.files import atomic, write_json
     from models.memory import measure
     if args.net == "shallow":
-        from shallow.describe import describe
+        from shallow.summary import summary
     else:
-        from deep.describe import describe
+        from deep.summary import summary
 
-    blobs, parameters, filters = describe(args.weights)
+    blobs, parameters, filters = summary(args.weights)
     description = {**summarise(args.net, blobs, parameters), "measured": measure(args.net)}
     write_json(f"{args.out}.json", description)
     if filters is not None:

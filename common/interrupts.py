@@ -1,7 +1,7 @@
 """Ctrl-C and SIGTERM at moments where the state of a training run is whole."""
 import signal
 
-from data.errors import Terminated
+from common.errors import Terminated
 
 
 class Interrupts:

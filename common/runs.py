@@ -15,9 +15,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from data.errors import UserError, describe
-from data.files import read_json, write_json, write_text
-from data.machine import load_blas
+from common.errors import UserError, os_error_message
+from common.files import read_json, write_json, write_text
+from common.machine import load_blas
 
 PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
 
@@ -32,7 +32,7 @@ def add_arguments(parser):
 
 
 @contextlib.contextmanager
-def alone(folder):
+def lock_folder(folder):
     """Keep a folder to this process: two that train or prepare in one would destroy each other's work.
 
     The lock is the system's and goes with the process, however that ends.
@@ -47,7 +47,7 @@ def alone(folder):
         folder.mkdir(parents=True, exist_ok=True)
         handle = os.open(folder, os.O_RDONLY)
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -61,7 +61,7 @@ def alone(folder):
         os.close(handle)
 
 
-def start(folder, net, settings, predict, versions=None, restart=False, resume=False):
+def start(folder, net, settings, predict, files, versions=None, restart=False, resume=False):
     """Make a run folder, or recognise the one that an interrupted run with the same settings left.
 
     Parameters
@@ -72,10 +72,12 @@ def start(folder, net, settings, predict, versions=None, restart=False, resume=F
         Everything that shapes the weights; must be equal for a run to continue.
     predict : dict
         Keyword arguments of the net's Predictor that belong to these weights.
+    files : collection of str
+        Names of the files and folders that a run of this net writes into the folder, besides config.json and log.csv.
     versions : dict or None
-        Of what `versions()` below does not know.
+        Versions that `collect_versions` does not know.
     restart : bool
-        Empty the folder first.
+        Remove `files`, config.json and log.csv first; nothing else that is in the folder.
     resume : bool
         There must be a run already.
 
@@ -87,7 +89,7 @@ def start(folder, net, settings, predict, versions=None, restart=False, resume=F
     folder = Path(folder)
     path = folder / "config.json"
     if restart:
-        _clear(folder)
+        _clear(folder, files)
     if path.is_file():
         config = read_json(path)
         before = config.get("settings", {})
@@ -205,10 +207,11 @@ def collect_versions():
     return found
 
 
-def _clear(folder):
-    """Remove what a run writes, and nothing else that may lie in the folder."""
-    for name in ("config.json", "log.csv", "caffe.log", "checkpoint.npz", "weights.npz", "best.npz",
-                 "weights.caffemodel", "start.caffemodel", "solver.prototxt", "train_val.prototxt", "snapshot.json",
-                 "train.txt", "val.txt"):
-        (folder / name).unlink(missing_ok=True)
-    shutil.rmtree(folder / "snapshots", ignore_errors=True)
+def _clear(folder, files):
+    """Remove what a run wrote, and nothing else that is in the folder."""
+    for name in ("config.json", "log.csv", *files):
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)

@@ -3,7 +3,7 @@ import os
 
 import pytest
 
-from data import machine
+from common import machine
 from tests.conftest import python
 
 
@@ -54,8 +54,8 @@ def test_a_net_loads_one_blas_with_the_kernels_decided_and_leaves_the_environmen
 
 
 def test_freed_memory_is_kept():
-    """Arrays of the same size, made again, cost no new pages."""
-    code = ("import resource, sys\nimport numpy as np\nfrom data.machine import keep_freed_memory\n"
+    """TrainingData of the same size, made again, cost no new pages."""
+    code = ("import resource, sys\nimport numpy as np\nfrom common.machine import keep_freed_memory\n"
             "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
             "if sys.argv[1] == 'keep': keep_freed_memory()\n"
             "np.ones(2 ** 24, np.float32)\nbefore = faults()\n"

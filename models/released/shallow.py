@@ -1,7 +1,7 @@
-"""python -m shallow.released: the authors' pickle -> weights.npz, and what it says about how they were made.
+"""python -m models.released.shallow: the authors' pickle -> weights.npz, and what it says about how they were made.
 
 The pickle is a whole nolearn network with its training data inside (2.5 GB for SALICON, 0.8 GB for iSUN), written by
-Python 2, Theano and Lasagne on a graphics card. It is read without running anything of it (shallow/pickled.py) and the
+Python 2, Theano and Lasagne on a graphics card. It is read without running anything of it (models/released/pickled.py) and the
 training data are passed over, so memory holds the weights alone.
 """
 import argparse
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.errors import UserError, WrongFile, run
-from shallow.pickled import Thing, attribute, mapping, read_pickle, scalar, to_array
+from common.errors import UserError, WrongFile, run
+from models.released.pickled import PickledObject, attribute, mapping, read_pickle, scalar, to_array
 from shallow.preprocess import MAP_SIZE
 from shallow.settings import CONV3_FILTERS
 
@@ -27,7 +27,7 @@ EPOCHS_SHOWN = 3
 
 def main():
     """Parse the command line, read, write, and print what was found."""
-    parser = argparse.ArgumentParser(prog="python -m shallow.released", description=__doc__.split("\n\n")[0],
+    parser = argparse.ArgumentParser(prog="python -m models.released.shallow", description=__doc__.split("\n\n")[0],
                                      epilog=__doc__.split("\n\n", 1)[1])
     parser.add_argument("pickle", help="shallow_net.pickle or JuntingNet_iSUN.pickle")
     parser.add_argument("--out", required=True, help="weights.npz to write")
@@ -44,14 +44,14 @@ def convert(path, out, allow=()):
     ----------
     path : path of the pickle
     out : path of the .npz
-    allow : collection of str, see `shallow.pickled.read_pickle`
+    allow : collection of str, see `models.released.pickled.read_pickle`
 
     Raises
     ------
     UserError
         The file cannot be read, is another net's or no net's, or names what weights have no use for.
     """
-    from data.progress import progress
+    from common.progress import progress
     from shallow.weights import save
 
     if not Path(path).is_file():
@@ -76,11 +76,11 @@ def weights_of(net, path):
 
     Returns
     -------
-    (dict of str: float32 array, list of (str, Thing))
+    (dict of str: float32 array, list of (str, PickledObject))
     """
     remedy = "is it shallow_net.pickle or JuntingNet_iSUN.pickle of saliency-2016-cvpr?"
     layers = [(name, layer) for name, layer in mapping(attribute(net, "layers_")) if isinstance(name, str)]
-    if not (isinstance(net, Thing) and net.name.endswith("NeuralNet") and layers):
+    if not (isinstance(net, PickledObject) and net.name.endswith("NeuralNet") and layers):
         raise WrongFile(f"{path}: no trained network of nolearn in it; {remedy}")
     learned = {}
     for name, layer in layers:
@@ -151,7 +151,7 @@ def _states(thing):
 
 def _listed(value):
     """A list, or the items of a class derived from it."""
-    return value if isinstance(value, list) else value.items if isinstance(value, Thing) else []
+    return value if isinstance(value, list) else value.items if isinstance(value, PickledObject) else []
 
 
 def _plain(value):
@@ -160,7 +160,7 @@ def _plain(value):
         return value
     if isinstance(value, list | tuple) and len(value) <= 8 and all(isinstance(one, str | int | float) for one in value):
         return list(value)
-    if isinstance(value, Thing) and value.name.endswith("multiarray.scalar") and len(value.args) == 2:
+    if isinstance(value, PickledObject) and value.name.endswith("multiarray.scalar") and len(value.args) == 2:
         return scalar(*value.args)
     try:
         return to_array(value).item()

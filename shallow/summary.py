@@ -6,7 +6,7 @@ import numpy as np
 from shallow.weights import load_net
 
 
-def describe(weights=None):
+def summary(weights=None):
     """List the boxes of Figure 2 and the parameters, and take out the first layer's filters.
 
     Table 1's 2.29 MiB of data are all boxes of the figure for one image: what each layer gives, the
@@ -33,10 +33,10 @@ def describe(weights=None):
     filters = None if arrays is None else correlation_filters(arrays["conv1.W"])
     shapes = {name: parameter.get_value(borrow=True).shape
               for name, parameter in network.named_parameters(net).items()}
-    return boxes(net), shapes, filters
+    return layer_outputs(net), shapes, filters
 
 
-def boxes(net):
+def layer_outputs(net):
     """Run the net on one image and see what comes out of every layer.
 
     Parameters

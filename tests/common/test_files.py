@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.errors import UserError
-from data.files import atomic, image_files, read_image, read_json, write_text
+from common.errors import UserError
+from common.files import atomic, read_json, write_text
+from common.images import image_files, read_image
 from tests.conftest import command, python
 
 
@@ -99,7 +100,7 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path, failure):
 
 def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     write_text(tmp_path / "file", "old")
-    code = ("import os, signal, sys; from data.files import atomic\n"
+    code = ("import os, signal, sys; from common.files import atomic\n"
             "with atomic(sys.argv[1]) as scratch:\n"
             "    scratch.write_text('half'); os.kill(os.getpid(), signal.SIGKILL)")
     process = python("-c", code, tmp_path / "file")
@@ -138,14 +139,14 @@ def test_damaged_json_is_named(tmp_path):
     ("open('/dev/full', 'w').write('x' * 99999)", 1, "error: the file being written: No space left on device; free"),
 ])
 def test_errors_are_one_line_and_a_code(body, code, line):
-    script = f"import os, signal, time\nfrom data.errors import UserError, run\ndef main():\n    {body}\nrun(main)"
+    script = f"import os, signal, time\nfrom common.errors import UserError, run\ndef main():\n    {body}\nrun(main)"
     process = python("-c", script)
     assert process.returncode == code
     assert process.stderr.startswith(line) and process.stderr.count("\n") == 1
 
 
 def test_bugs_keep_their_traceback():
-    script = "from data.errors import run\nrun(lambda: 1 / 0)"
+    script = "from common.errors import run\nrun(lambda: 1 / 0)"
     process = python("-c", script)
     assert process.returncode == 1 and "ZeroDivisionError" in process.stderr
 

@@ -1,4 +1,4 @@
-"""Pictures for people to look at: a map laid over its image, sheets of cells, PNG files."""
+"""Draw images for people to look at: a map over its image, fixations, rows of cells."""
 import numpy as np
 
 GAP = 8  # pixels between cells
@@ -73,15 +73,3 @@ def strip(cells, width):
         left = column * (width + GAP)
         row[:height, left:left + width] = cv2.resize(cell, (width, height), interpolation=cv2.INTER_AREA)
     return row
-
-
-def write_png(path, array, small=False):
-    """Write uint8 (H, W) or (H, W, 3), RGB, as PNG, atomically; `small` takes ten times as long for it."""
-    import cv2
-
-    from data.files import atomic
-
-    smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]
-    _, data = cv2.imencode(".png", array[:, :, ::-1] if array.ndim == 3 else array, smallest if small else [])
-    with atomic(path) as scratch:
-        scratch.write_bytes(data.tobytes())

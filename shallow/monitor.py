@@ -1,12 +1,12 @@
-"""The alarms of the shallow net's training: a flat loss, and its known failure."""
-from data import alarms
+"""The monitor of the shallow net's training: a flat loss, and its known failure."""
+from common import monitor
 
 SAME_MAP = 0.02  # val_spread below which a net is said to answer all images alike
 SHORTEST_WINDOW = 20  # epochs that are looked at for a loss that no longer falls
 REMEDY = "try another --learning-rate or --init released"
 
 
-class Alarms(alarms.Alarms):
+class Monitor(monitor.Monitor):
     """Warnings of a run.
 
     Parameters

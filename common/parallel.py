@@ -24,7 +24,7 @@ def in_parallel(function, items, jobs, total, description):
     ------
     The results, in the order of the items.
     """
-    from data.progress import progress
+    from common.progress import progress
 
     yield from progress(results_of(function, items, jobs), total, description)
 

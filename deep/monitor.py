@@ -1,11 +1,11 @@
-"""The alarms of the deep net's training: a flat loss, and a layer that is dead."""
-from data import alarms
+"""The monitor of the deep net's training: a flat loss, and a layer that is dead."""
+from common import monitor
 
 SHORTEST_WINDOW = 100  # iterations: with two images in each, losses scatter
 REMEDY = "try another base_lr"
 
 
-class Alarms(alarms.Alarms):
+class Monitor(monitor.Monitor):
     """Warnings of a run.
 
     Parameters

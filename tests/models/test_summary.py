@@ -4,7 +4,7 @@ import csv
 import numpy as np
 import pytest
 
-from data.files import read_json
+from common.files import read_json
 from tests.conftest import REPOSITORY, command, one_line
 
 # values, and filters of the first layer
@@ -17,7 +17,7 @@ SLIPS = {("shallow", "Parameters"): 1, ("shallow", "Total (train)"): 1, ("shallo
 @pytest.mark.parametrize("net", [pytest.param("shallow", marks=pytest.mark.slow), "deep"])
 def test_command(net, request, tmp_path):
     weights = request.getfixturevalue(f"{net}_weights")
-    process = command("models.describe", "--net", net, "--weights", weights, "--out", tmp_path / net)
+    process = command("models.summary", "--net", net, "--weights", weights, "--out", tmp_path / net)
     assert process.returncode == 0, process.stderr
     found, (values, shape) = read_json(tmp_path / f"{net}.json"), EXPECTED[net]
     assert found["net"] == net and found["unit"] == "MiB" and found["values"] == values
@@ -41,9 +41,9 @@ def test_command(net, request, tmp_path):
 
 
 def test_the_boxes_are_those_of_figure_2():
-    from shallow import describe, network
+    from shallow import network, summary
 
-    boxes = describe.boxes(network.build(init="released"))
+    boxes = summary.layer_outputs(network.build(init="released"))
     assert {name: shape[1:] for name, shape in boxes.items()} == {
         "input": (3, 96, 96), "conv1": (32, 92, 92), "pool1": (32, 46, 46), "conv2": (64, 44, 44), "pool2": (64, 22, 22),
         "conv3": (128, 20, 20), "pool3": (128, 10, 10), "fc1": (4608,), "slice1": (2304,), "slice2": (2304,),
@@ -52,7 +52,7 @@ def test_the_boxes_are_those_of_figure_2():
 
 
 def test_shallow_filters_lie_over_the_image_as_they_are_drawn():
-    from shallow import describe, network, preprocess
+    from shallow import network, preprocess, summary
     from shallow.backend import lasagne, tensor, theano
 
     net = network.build(init="released", input_size=32, map_size=6)
@@ -61,13 +61,13 @@ def test_shallow_filters_lie_over_the_image_as_they_are_drawn():
     conv1 = next(layer for layer in lasagne.layers.get_all_layers(net) if layer.name == "conv1")
     output = theano.function([variable], lasagne.layers.get_output(conv1, variable))(
         preprocess.to_input(image.transpose(2, 0, 1))[None])[0]
-    filters = describe.correlation_filters(network.named_parameters(net)["conv1.W"].get_value())
+    filters = summary.correlation_filters(network.named_parameters(net)["conv1.W"].get_value())
     expected = (filters * (image[3:8, 9:14] / 255)).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(output[:, 3, 9], expected, atol=1e-5)
 
 
 def test_deep_filters_lie_over_the_image_as_they_are_drawn(deep_weights):
-    from deep import describe, preprocess
+    from deep import preprocess, summary
     from deep.backend import load_caffe
     from deep.prototxt import DEPLOY
 
@@ -77,14 +77,14 @@ def test_deep_filters_lie_over_the_image_as_they_are_drawn(deep_weights):
     net.blobs["data"].reshape(1, 3, 24, 32)
     net.blobs["data"].data[0] = preprocess.to_input(preprocess.resize_image(image, (32, 24)), (0, 0, 0))
     output = np.array(net.forward(end="conv1")["conv1"][0])
-    filters = describe.describe(deep_weights)[2]
+    filters = summary.summary(deep_weights)[2]
     patch = image[10 - 3:10 + 4, 12 - 3:12 + 4] * preprocess.IMAGE_SCALE  # conv1 pads by 3
     np.testing.assert_allclose(output[:, 10, 12], (filters * patch).sum(axis=(1, 2, 3)), atol=1e-4)
 
 
 def test_channels_are_red_green_blue():
-    from deep.describe import image_filters
-    from shallow.describe import correlation_filters
+    from deep.summary import image_filters
+    from shallow.summary import correlation_filters
 
     kernels = np.zeros((4, 3, 5, 5), np.float32)
     kernels[2, 0, 1, 4] = 1  # row 1, column 4 of the first channel: red in one net, blue in the other
@@ -93,17 +93,17 @@ def test_channels_are_red_green_blue():
 
 
 def test_the_isun_variant_is_counted_as_it_is(tmp_path):
-    from shallow import describe, network, weights
+    from shallow import network, summary, weights
 
     parameters = network.named_parameters(network.build(conv3_filters=64, init="released"))
     weights.save(tmp_path / "weights.npz", {name: value.get_value() for name, value in parameters.items()}, {})
-    boxes, shapes, _ = describe.describe(tmp_path / "weights.npz")
+    boxes, shapes, _ = summary.summary(tmp_path / "weights.npz")
     assert boxes["pool3"] == (1, 64, 10, 10) and sum(np.prod(shape) for shape in shapes.values()) == 34_864_384
 
 
 def test_damaged_weights_give_one_line(tmp_path, deep_weights):
     def run(net, weights):
-        return one_line(command("models.describe", "--net", net, "--weights", weights, "--out", tmp_path / "out"))
+        return one_line(command("models.summary", "--net", net, "--weights", weights, "--out", tmp_path / "out"))
     (tmp_path / "cut.caffemodel").write_bytes(deep_weights.read_bytes()[:-1000])
     assert "cut.caffemodel: cut off" in run("deep", tmp_path / "cut.caffemodel")
     assert "gone.caffemodel: No such file" in run("deep", tmp_path / "gone.caffemodel")

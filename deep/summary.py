@@ -4,7 +4,7 @@ import tempfile
 
 import numpy as np
 
-from data.runs import read_config
+from common.runs import read_config
 from deep.backend import load_caffe
 from deep.preprocess import TRAIN_SIZE
 from deep.prototxt import DEPLOY
@@ -12,7 +12,7 @@ from deep.solver import solver_on
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
 
-def describe(weights=None):
+def summary(weights=None):
     """List the blobs and parameters of the deploy net, and take out the first layer's filters.
 
     Table 1's 123.65 MiB of data are all blobs at 320x240, each once: layers that work in place, as

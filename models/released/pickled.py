@@ -2,7 +2,7 @@
 
 A pickle is a program. It names functions of any module and calls them, so opening a stranger's file with Python's own
 reader can do anything. This reader knows the instructions of Python 2's protocol 2 and keeps to bookkeeping: where the
-program calls something, a `Thing` notes what and with which arguments; whoever wants an array out of it asks
+program calls something, a `PickledObject` notes what and with which arguments; whoever wants an array out of it asks
 `to_array`. Names that weights have no use for are refused all the same, so that a forged file is told as one.
 
 Large strings are the training data in the authors' files: they are passed over unless `keep` says that
@@ -14,7 +14,7 @@ import struct
 
 import numpy as np
 
-from data.errors import UserError, WrongFile, describe
+from common.errors import UserError, WrongFile, os_error_message
 
 LARGE = 1 << 20  # bytes of a string that is passed over unless wanted
 KEPT = 1 << 30  # bytes kept in all; the largest net's weights are a quarter of that
@@ -28,7 +28,7 @@ BUILTINS = ("object", "list", "dict", "set", "frozenset", "tuple", "int", "long"
 REMEDY = "download it again, or take another file"
 
 
-class Thing:
+class PickledObject:
     """What a pickle would have built: `name` ("module.class") called with `args`, then given `state` and items."""
 
     def __init__(self, name, args=()):
@@ -36,7 +36,7 @@ class Thing:
         self.state, self.items, self.pairs = None, [], {}
 
     def __repr__(self):
-        return f"Thing({self.name})"
+        return f"PickledObject({self.name})"
 
 
 class Skipped:
@@ -61,7 +61,7 @@ def read_pickle(path, keep=lambda shape: True, allow=(), advance=lambda size: No
 
     Returns
     -------
-    Thing, or a plain value: dict, list, tuple, str, bytes, number or None
+    PickledObject, or a plain value: dict, list, tuple, str, bytes, number or None
 
     Raises
     ------
@@ -73,7 +73,7 @@ def read_pickle(path, keep=lambda shape: True, allow=(), advance=lambda size: No
         with open(path, "rb") as file:
             return _Reader(path, file, keep, set(allow), advance).read()
     except OSError as error:
-        raise UserError(describe(error)) from error
+        raise UserError(os_error_message(error)) from error
 
 
 def to_array(thing):
@@ -88,9 +88,9 @@ def to_array(thing):
     ValueError
         It is not one, its numbers were passed over, or they do not fill its shape.
     """
-    while isinstance(thing, Thing) and "CudaNdarray_unpickler" in thing.name and len(thing.args) == 1:
+    while isinstance(thing, PickledObject) and "CudaNdarray_unpickler" in thing.name and len(thing.args) == 1:
         thing = thing.args[0]
-    if not (isinstance(thing, Thing) and thing.name.endswith("multiarray._reconstruct") and
+    if not (isinstance(thing, PickledObject) and thing.name.endswith("multiarray._reconstruct") and
             isinstance(thing.state, tuple) and len(thing.state) == 5):
         raise ValueError(f"a {type(thing).__name__} is not an array")
     _, shape, kind, fortran, data = thing.state
@@ -125,7 +125,7 @@ def mapping(thing):
     """[(key, value), ...] of a dict or an OrderedDict in any of its spellings; empty for something else."""
     if isinstance(thing, dict):
         return list(thing.items())
-    if not isinstance(thing, Thing):
+    if not isinstance(thing, PickledObject):
         return []
     if thing.pairs:
         return list(thing.pairs.items())
@@ -137,7 +137,7 @@ def mapping(thing):
 
 def _dtype(thing):
     """numpy's type of a pickled dtype: numbers of one size, of either byte order."""
-    code = thing.args[0] if isinstance(thing, Thing) and thing.name == "numpy.dtype" and thing.args else None
+    code = thing.args[0] if isinstance(thing, PickledObject) and thing.name == "numpy.dtype" and thing.args else None
     if not (isinstance(code, str) and re.fullmatch(r"f[248]|[iu][1248]|b1", code)):
         raise ValueError("numbers of a kind that weights are not")
     order = thing.state[1] if isinstance(thing.state, tuple) and len(thing.state) > 1 else "<"
@@ -230,17 +230,17 @@ class _Reader:
         if not fine and full not in self.allow:
             raise WrongFile(f"{self.path}: names {full}, which weights have no use for; nothing of it was run. Open it "
                             f"with nothing else; take another file, or read on past the name with --allow {full}")
-        return Thing(full)
+        return PickledObject(full)
 
     def call(self, callee, args):
-        if not (isinstance(callee, Thing) and isinstance(args, tuple)):
+        if not (isinstance(callee, PickledObject) and isinstance(args, tuple)):
             self.fail(f"calls what is no name at byte {self.file.tell()}")
-        return Thing(callee.name, args)
+        return PickledObject(callee.name, args)
 
     def reduce(self):
         args, callee = self.pop(), self.pop()
-        if isinstance(callee, Thing) and callee.name in ("copy_reg._reconstructor", "copyreg.__newobj__",
-                                                         "copy_reg.__newobj__") and args and isinstance(args[0], Thing):
+        if isinstance(callee, PickledObject) and callee.name in ("copy_reg._reconstructor", "copyreg.__newobj__",
+                                                         "copy_reg.__newobj__") and args and isinstance(args[0], PickledObject):
             if len(args) > MANY:
                 self.fail(f"makes an object of {len(args)} arguments")
             callee, args = args[0], args[1:]
@@ -256,7 +256,7 @@ class _Reader:
 
     def build(self):
         state, target = self.pop(), self.peek()
-        if isinstance(target, Thing):
+        if isinstance(target, PickledObject):
             target.state = state
 
     def peek(self):
@@ -268,12 +268,12 @@ class _Reader:
         target = self.peek()
         if isinstance(target, list):
             target.extend(values)
-        elif isinstance(target, Thing):
+        elif isinstance(target, PickledObject):
             target.items.extend(values)
 
     def set(self, values):
         target = self.peek()
-        pairs = target.pairs if isinstance(target, Thing) else target
+        pairs = target.pairs if isinstance(target, PickledObject) else target
         if isinstance(pairs, dict):
             # other keys than names and numbers could be nested without end
             pairs.update((key, value) for key, value in zip(values[::2], values[1::2])

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.errors import UserError
-from shallow import pickled, weights
-from shallow.pickled import Thing, read_pickle, to_array
+from common.errors import UserError
+from models.released import pickled
+from models.released.pickled import PickledObject, read_pickle, to_array
+from models.released.shallow import SHAPES, convert, settings_of
+from shallow import weights
 from shallow.predictor import Predictor
-from shallow.released import SHAPES, convert, settings_of
 from tests.conftest import command, one_line, python
 from tests.fixtures import py2pickle
 from tests.fixtures.py2pickle import Call, Name, New
@@ -72,7 +73,7 @@ def test_training_data_are_passed_over_in_bounded_memory(isun, tmp_path):
         file.write(before + head + b"T" + size.to_bytes(4, "little"))
         file.seek(size, 1)  # a hole
         file.write(tail + after)
-    code = ("import sys\nfrom shallow.released import convert\nconvert(sys.argv[1], sys.argv[2])\n"
+    code = ("import sys\nfrom models.released.shallow import convert\nconvert(sys.argv[1], sys.argv[2])\n"
             "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])")
     process = python("-c", code, path, tmp_path / "w.npz")
     assert process.returncode == 0, process.stderr
@@ -177,10 +178,10 @@ def test_a_file_cut_off_is_named(isun, tmp_path, share):
 def test_another_net_is_named(isun, tmp_path):
     arrays = {**isun[1], "fc2": (np.zeros((2304, 2000), np.float32), np.zeros(2000, np.float32))}
     (tmp_path / "net.pickle").write_bytes(py2pickle.dumps(py2pickle.network(arrays, images=0)))
-    line = one_line(command("shallow.released", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
+    line = one_line(command("models.released.shallow", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
     assert "layer 'output'" in line and "(2304, 2000)" in line and "is it shallow_net.pickle" in line
     (tmp_path / "net.pickle").write_bytes(py2pickle.dumps({"weights": [1, 2, 3]}))
-    assert "no trained network of nolearn" in one_line(command("shallow.released", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
+    assert "no trained network of nolearn" in one_line(command("models.released.shallow", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
 
 
 def test_odd_things_where_weights_should_be_are_no_traceback(tmp_path):
@@ -192,9 +193,9 @@ def test_odd_things_where_weights_should_be_are_no_traceback(tmp_path):
     (tmp_path / "a").write_bytes(one_byte)
     with pytest.raises(ValueError, match="numbers of a kind that weights are not"):
         to_array(read_pickle(tmp_path / "a"))
-    variable, container = Thing("theano.S"), Thing("theano.C")
+    variable, container = PickledObject("theano.S"), PickledObject("theano.C")
     variable.state, container.state = {"container": container}, {"storage": [variable]}
-    net = Thing("nolearn.lasagne.base.NeuralNet")
+    net = PickledObject("nolearn.lasagne.base.NeuralNet")
     net.state = {"update_learning_rate": variable, "max_epochs": 7, "train_history_": [odd]}
     assert settings_of(net, [])["settings"] == {"max_epochs": 7}
 
@@ -215,4 +216,4 @@ def test_a_name_can_be_allowed_and_is_still_not_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").write_bytes(pickle.dumps(Bomb(), 2))
     found = read_pickle(tmp_path / "a", allow={"posix.system"})
-    assert isinstance(found, Thing) and found.name == "posix.system" and not (tmp_path / "bombed").exists()
+    assert isinstance(found, PickledObject) and found.name == "posix.system" and not (tmp_path / "bombed").exists()

@@ -1,10 +1,10 @@
 """What says early that a training run will end in useless weights; each net adds its own signs."""
 import numpy as np
 
-from data.errors import UserError
+from common.errors import UserError
 
 
-def refuse_nan(folder, when, remedy, **values):
+def check_finite(folder, when, remedy, **values):
     """Raise UserError if a loss is NaN or infinite: the weights are lost, and so is what follows.
 
     Parameters
@@ -19,7 +19,7 @@ def refuse_nan(folder, when, remedy, **values):
             raise UserError(f"{folder}: {name} is {value} in {when}: the learning diverged; {remedy}")
 
 
-class Alarms:
+class Monitor:
     """Warnings, each given once when its reason appears and again only after it had gone.
 
     Parameters

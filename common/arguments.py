@@ -1,0 +1,92 @@
+"""Command lines that look alike: one parser class, shared options, types that name what they expect."""
+import argparse
+import difflib
+import math
+import os
+
+
+class Parser(argparse.ArgumentParser):
+    """Parser of one command; an unknown option is an error that names the nearest known one.
+
+    Parameters
+    ----------
+    module : str
+        Name of the command's module, such as "shallow.train".
+    doc : str
+        Docstring of that module: its first paragraph becomes the description, the rest stands after the options.
+    **kwargs
+        Further arguments of argparse.ArgumentParser.
+    """
+
+    def __init__(self, module, doc, **kwargs):
+        description, _, epilog = doc.partition("\n\n")
+        super().__init__(prog=f"python -m {module}", description=description, epilog=epilog or None,
+                         allow_abbrev=False, **kwargs)
+
+    def parse_args(self, args=None, namespace=None):
+        """Parse the command line; exit with code 2 if an option or value is wrong."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            name = unknown[0].split("=")[0]
+            nearest = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0)
+            self.error(f"unknown {'option' if name.startswith('-') else 'argument'} {name}"
+                       + (f"; did you mean {nearest[0]}?" if nearest and name.startswith("-") else "")
+                       + " (--help lists all)")
+        return parsed
+
+    def add_seed(self, default):
+        """Add --seed."""
+        self.add_argument("--seed", type=non_negative_int, default=default, help="random seed (default: %(default)s)")
+
+    def add_jobs(self):
+        """Add --jobs."""
+        self.add_argument("--jobs", type=positive_int, default=os.cpu_count(),
+                          help="number of processes (default: all cores)")
+
+
+def positive_int(text):
+    """Convert to an integer above 0."""
+    return _integer(text, 1, "a whole number above 0")
+
+
+def non_negative_int(text):
+    """Convert to an integer of 0 or above."""
+    return _integer(text, 0, "a whole number, 0 or above")
+
+
+def non_negative_float(text):
+    """Convert to a finite number of 0 or above."""
+    return _number(text, math.inf, "a number, 0 or above")
+
+
+def fraction(text):
+    """Convert to a number from 0 to below 1."""
+    return _number(text, 1, "a number from 0 to below 1")
+
+
+def option(text):
+    """Split "name=value" into (name, value); whole numbers become int."""
+    name, equals, value = text.partition("=")
+    if not (name and equals and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")
+    return name, int(value) if value.isdecimal() else value
+
+
+def _number(text, end, expected):
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < end:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return value
+
+
+def _integer(text, lowest, expected):
+    try:
+        value = int(text)
+    except ValueError:
+        value = lowest - 1
+    if value < lowest:
+        raise argparse.ArgumentTypeError(f"{text!r} is not {expected}")
+    return value

@@ -1,0 +1,1 @@
+"""The files that the authors published, read without running anything in them."""
