@@ -1,84 +1,119 @@
-# The user's interface. `make` alone prints help.
-# Targets are files, so an interrupted run goes on where it stopped. Preparing and training look at what
-# is there each time: the same settings, nothing to do; other settings (DATA_ROOT, SOLVER, VGG), an error
-# that says so. To do a step again, delete what it made, or `make clean-runs`.
+# The user's interface; `make` alone prints the list at `help` below.
+#
+# Targets are files, so an interrupted command continues where it stopped. Preparing and training check what is in
+# build/ every time: with the same settings there is nothing to do, with other settings they stop with an error.
+# To repeat a step, delete its output, or run `make clean-runs`.
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:  # every step uses all cores by itself
 
+# ---- Variables that the user may set: make TARGET NAME=value --------------------------------------------------------
+
 DATASET ?= synthetic
 DATA_ROOT ?=
-# demo: minutes; paper: the paper's epochs, iterations and image size, hours to days.
-# paper is the default on the paper's own training sets only.
-PRESET ?= $(if $(filter salicon isun,$(firstword $(subst +, ,$(DATASET)))),paper,demo)
+# demo takes minutes; paper has the paper's epochs, iterations and image size, and takes hours to days.
+# paper is the default only on the training sets of the paper.
+PRESET ?= $(if $(filter salicon isun,$(BASE)),paper,demo)
+CONVENTION ?= mit
+NET ?=
 SOLVER ?= deep/solver.prototxt
 VGG ?=
-PREPARE ?=
+MIRROR ?=
+MEANS ?= training
+SKIP_BAD ?=
+WEIGHTS ?=
+IMAGES ?=
+OUT ?= build/maps
+OPTIONS ?=
+FORMATS ?=
+MODEL ?=
+FILE ?=
+OSIE ?=
+PYTHON ?=
+CAFFE_SRC ?=
 
-ENV := build/env
-PY := $(ENV)/bin/python
+VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER VGG MIRROR MEANS SKIP_BAD WEIGHTS IMAGES OUT OPTIONS FORMATS \
+  MODEL FILE OSIE PYTHON CAFFE_SRC
+GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
+# make itself would ignore a misspelt variable without a word
+ifneq ($(UNKNOWN),)
+  $(error unknown variable $(UNKNOWN); the variables are $(VARIABLES))
+endif
+
+# read by the scripts and commands below from their environment; paths may hold spaces there
+export CAFFE_SRC PYTHON OSIE IMAGES
+
+# ---- What follows from them ------------------------------------------------------------------------------------------
+
+BASE = $(firstword $(subst +, ,$(DATASET)))
+# osie+gaze=eyes -> osie-gaze-eyes-demo: names every file of this data set and preset
 NAME := $(subst +,-,$(subst =,-,$(DATASET)))-$(PRESET)
-ROOT := $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
+# scores by another convention stand beside those of the benchmark's
+RUN := $(NAME)$(if $(filter-out mit,$(CONVENTION)),-$(CONVENTION))
+DATA := --dataset $(DATASET) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
+PY := build/env/bin/python
 
-READY_ENV := $(ENV)/.ready
+MODELS := shallow deep chance centre-prior itti gbvs bms one-human
+BASELINES := $(filter-out shallow deep,$(MODELS))
+
+READY_ENV := build/env/.ready
 READY_CAFFE := build/caffe/.ready
-PREPARED := build/data/$(NAME)/manifest.json
+SHALLOW_DATA := build/data/$(NAME)-shallow/manifest.json
+DEEP_DATA := build/data/$(NAME)-deep/manifest.json
 SHALLOW := build/runs/$(NAME)-shallow/weights.npz
 DEEP := build/runs/$(NAME)-deep/weights.caffemodel
-PREDICTIONS := $(foreach net,shallow deep,build/predictions/$(NAME)/$(net)/predictions.h5)
-BASELINES := chance centre-prior itti gbvs bms one-human
-CONVENTION ?= mit
-RUN := $(NAME)$(if $(filter-out mit,$(CONVENTION)),-$(CONVENTION))
-SCORES := $(foreach model,shallow deep $(BASELINES),build/scores/$(RUN)/$(model).json)
-NETS := $(foreach net,shallow deep,build/nets/$(NAME)/$(net).json)
+PREDICTIONS := build/predictions/$(NAME)/shallow/predictions.h5 build/predictions/$(NAME)/deep/predictions.h5
+SCORES := $(MODELS:%=build/scores/$(RUN)/%.json)
+NETS := build/nets/$(NAME)/shallow.json build/nets/$(NAME)/deep.json
 FIGURES := build/figures/$(RUN)/.ready
 TABLES := build/tables/$(RUN).json
 
-export CAFFE_SRC PYTHON IMAGES
+# Commands write files completely or not at all, so make must not delete them after a failure or Ctrl-C.
+.PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-# Every file below is written whole or not at all, so make has nothing to delete after a failure or Ctrl-C.
-.PRECIOUS: $(PREPARED) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
+.PHONY: FORCE help doctor env caffe cluster extras data data-help check-data train-shallow train-deep predict \
+  reproduce-tables figures fetch test test-caffe bench lint clean clean-runs
 
-.PHONY: FORCE help doctor env caffe cluster extras data data-help check-data train-shallow train-deep predict reproduce-tables figures fetch test \
-  test-caffe bench lint clean clean-runs
+# ---- Help ------------------------------------------------------------------------------------------------------------
 
 help:
 	@echo 'Saliency prediction with the two networks of Pan et al., CVPR 2016'
 	@echo
-	@echo '  make reproduce-tables   everything below that is missing, then build/tables/*.{md,csv,tex} and index.html'
-	@echo '  make test               the tests'
-	@echo '  make test-caffe         BVLC'\''s own unit tests of the layers and the solver that the deep net uses'
-	@echo '  make bench              the benchmarks, peers beside us in one run: build/bench/*.json'
+	@echo '  make reproduce-tables   run every step below that is missing; write build/tables/*.{md,csv,tex} and index.html'
+	@echo '  make test               run the tests'
+	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net'
+	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
 	@echo
-	@echo '  make doctor             what is missing on this machine, and the command that brings it'
-	@echo '  make env                build/env: Python 3.11 and the pins of requirements.txt   [PYTHON=path]'
-	@echo '  make caffe              BVLC Caffe with pycaffe, built into build/caffe           [CAFFE_SRC=checkout]'
-	@echo '  make data-help          the data sets: where they come from, licence, MD5, how to lay them out'
-	@echo '  make check-data         what is there of DATASET, what is missing or damaged, and a picture: build/check/*.png'
-	@echo '  make data               what both nets train on           [PREPARE="--mirror --means authors --skip-bad"]'
-	@echo '  make train-shallow      the net of section 3, in Theano and Lasagne'
-	@echo '  make train-deep         the net of section 4, in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
-	@echo '  make fetch              MODEL=name of models/README.md: released weights, downloaded or from FILE=path'
-	@echo '  make predict            NET=shallow|deep IMAGES="pictures folders videos" OUT=folder [WEIGHTS=file] [OPTIONS=name=value] [FORMATS="png overlay"]'
-	@echo '  make figures            Figures 1, 3 and 5, training curves and scores of the two nets: build/figures/*/*.png'
-	@echo '  make extras             onnx, onnxruntime and pysaliency into build/env: nets for other engines, as models of pysaliency'
-	@echo '  make cluster            Dask into build/env: evaluation.score --dask scores on many machines'
-	@echo '  make clean-runs | clean remove what was trained and computed | all of build/'
+	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
+	@echo '  make env                make build/env: Python 3.11 with the pins of requirements.txt     [PYTHON=path]'
+	@echo '  make caffe              build BVLC Caffe with pycaffe in build/caffe                      [CAFFE_SRC=checkout]'
+	@echo '  make data-help          list the data sets: source, licence, MD5, folder layout'
+	@echo '  make check-data         check a data set: missing and damaged files, example images in build/check/'
+	@echo '  make data               prepare training data    [NET=shallow|deep] [MIRROR=1] [MEANS=authors] [SKIP_BAD=1]'
+	@echo '  make train-shallow      train the shallow net (section 3) in Theano and Lasagne'
+	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
+	@echo '  make fetch              download released weights: MODEL=name (see models/README.md)      [FILE=path]'
+	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
+	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
+	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
+	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
+	@echo '  make cluster            install Dask into build/env, for evaluation.score --dask'
+	@echo '  make clean-runs         delete everything trained and computed; make clean deletes build/'
 	@echo
-	@echo '  DATASET=synthetic (default, made here) | salicon isun mit1003 mit300 osie folder (DATA_ROOT=path of it);'
-	@echo '          options follow its name: DATASET=osie+gaze=eyes'
-	@echo '  CONVENTION=mit (default) | salicon: whose way of measuring'
-	@echo '  PRESET=demo (minutes) | paper (hours to days; default for the paper'\''s training sets)'
+	@echo '  DATASET=synthetic       default, generated; or salicon isun mit1003 mit300 osie folder with DATA_ROOT=path;'
+	@echo '                          options of the data set follow its name: DATASET=osie+gaze=eyes'
+	@echo '  PRESET=demo             minutes; PRESET=paper: hours to days (default for the training sets of the paper)'
+	@echo '  CONVENTION=mit          metrics of the MIT benchmark (default); CONVENTION=salicon: of the SALICON server'
+
+# ---- Set-up ----------------------------------------------------------------------------------------------------------
 
 doctor:
 	@setup/doctor.sh
 
 env: $(READY_ENV)
 caffe: $(READY_CAFFE)
-data: $(PREPARED)
-train-shallow: $(SHALLOW)
-train-deep: $(DEEP)
 
 $(READY_ENV): requirements.txt
 	@setup/env.sh
@@ -86,30 +121,49 @@ $(READY_ENV): requirements.txt
 $(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
 	@deep/caffe/build.sh
 
-$(PREPARED): FORCE | $(READY_ENV)
-	@$(PY) -m data.prepare --dataset $(DATASET) $(ROOT) --preset $(PRESET) $(PREPARE) --out $(@D)
+cluster: | $(READY_ENV)
+	@setup/add.sh cluster "Dask is in build/env: python -m evaluation.score ... --dask tcp://scheduler:8786 (or --dask local)"
+
+extras: | $(READY_ENV)
+	@setup/add.sh extras "onnx, onnxruntime and pysaliency are in build/env: python -m models.convert --to onnx, models.as_pysaliency"
+
+# ---- Data and training -----------------------------------------------------------------------------------------------
 
 data-help: | $(READY_ENV)
-	@$(PY) -m data.sources $(if $(filter-out synthetic,$(DATASET)),$(DATASET))
+	@$(PY) -m data.sources $(filter-out synthetic,$(DATASET))
 
 check-data: | $(READY_ENV)
-	@$(PY) -m data.check --dataset $(DATASET) $(ROOT)
+	@$(PY) -m data.check $(DATA)
 
-$(SHALLOW): FORCE | $(PREPARED)
-	@$(PY) -m shallow.train --data $(dir $(PREPARED)) --run $(@D) --preset $(PRESET)
+data: $(if $(filter deep,$(NET)),,$(SHALLOW_DATA)) $(if $(filter shallow,$(NET)),,$(DEEP_DATA))
 
-$(DEEP): FORCE | $(PREPARED) $(READY_CAFFE)
-	@$(PY) -m deep.train --data $(dir $(PREPARED)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
+$(SHALLOW_DATA): FORCE | $(READY_ENV)
+	@$(PY) -m shallow.prepare $(DATA) $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+
+$(DEEP_DATA): FORCE | $(READY_ENV)
+	@$(PY) -m deep.prepare $(DATA) --preset $(PRESET) --means $(MEANS) $(if $(MIRROR),--mirror) \
+	  $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+
+train-shallow: $(SHALLOW)
+train-deep: $(DEEP)
+
+$(SHALLOW): FORCE | $(SHALLOW_DATA)
+	@$(PY) -m shallow.train --data $(dir $(SHALLOW_DATA)) --run $(@D) --preset $(PRESET)
+
+$(DEEP): FORCE | $(DEEP_DATA) $(READY_CAFFE)
+	@$(PY) -m deep.train --data $(dir $(DEEP_DATA)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
 	  $(if $(VGG),--vgg "$(VGG)")
 
+# ---- Predictions, scores, tables -------------------------------------------------------------------------------------
+
 build/predictions/$(NAME)/shallow/predictions.h5: $(SHALLOW)
-	@$(PY) -m models.predict --net shallow --weights $< --dataset $(DATASET) $(ROOT) --out $(@D)
+	@$(PY) -m models.predict --net shallow --weights $< $(DATA) --out $(@D)
 
 build/predictions/$(NAME)/deep/predictions.h5: $(DEEP)
-	@$(PY) -m models.predict --net deep --weights $< --dataset $(DATASET) $(ROOT) --out $(@D)
+	@$(PY) -m models.predict --net deep --weights $< $(DATA) --out $(@D)
 
-SCORE = $(PY) -m evaluation.score --dataset $(DATASET) $(ROOT) --convention $(CONVENTION) \
-  --prior build/scores/$(RUN)/centre-prior.npz --out $(basename $@)
+SCORE = $(PY) -m evaluation.score $(DATA) --convention $(CONVENTION) --prior build/scores/$(RUN)/centre-prior.npz \
+  --out $(basename $@)
 
 build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(RUN)/%.json: build/predictions/$(NAME)/%/predictions.h5
 	@$(SCORE) --predictions $<
@@ -124,37 +178,35 @@ build/nets/$(NAME)/deep.json: $(DEEP)
 	@$(PY) -m models.summary --net deep --weights $< --out $(basename $@)
 
 $(FIGURES): $(SCORES) $(NETS)
-	@$(PY) -m evaluation.figures --dataset $(DATASET) $(ROOT) --predictions build/predictions/$(NAME) \
-	  --scores build/scores/$(RUN) --runs-shallow $(dir $(SHALLOW)) --runs-deep $(dir $(DEEP)) \
-	  --filters build/nets/$(NAME) --out $(@D)
+	@$(PY) -m evaluation.figures $(DATA) --predictions build/predictions/$(NAME) --scores build/scores/$(RUN) \
+	  --runs-shallow $(dir $(SHALLOW)) --runs-deep $(dir $(DEEP)) --filters build/nets/$(NAME) --out $(@D)
 	@touch $@
 
 $(TABLES): $(SCORES) $(NETS) $(FIGURES)
-	@$(PY) -m evaluation.tables --scores build/scores/$(RUN) --nets build/nets/$(NAME) $(ROOT) \
-	  --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures --preset $(PRESET) --name $(RUN) --out build/tables
+	@$(PY) -m evaluation.tables --scores build/scores/$(RUN) --nets build/nets/$(NAME) \
+	  $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures \
+	  --preset $(PRESET) --name $(RUN) --out build/tables
 
-# Set-up first, so that what is missing on the machine is said in the first minute and not after training.
+# Set-up comes first, so that a missing package is reported in the first minute and not after training.
 reproduce-tables: $(READY_ENV) $(READY_CAFFE) $(TABLES)
-	@echo 'tables and pictures: build/tables/$(RUN).md and build/tables/index.html'
+	@echo 'tables and figures: build/tables/$(RUN).md and build/tables/index.html'
 
 figures: $(READY_ENV) $(READY_CAFFE) $(FIGURES)
 	@echo 'figures: build/figures/$(RUN)/'
 
-NET ?= deep
-WEIGHTS ?= $(if $(filter shallow,$(NET)),$(SHALLOW),$(DEEP))
-OUT ?= build/maps
-OPTIONS ?=
-FORMATS ?=
-# Caffe is for the deep net, unless OpenCV runs it
-predict: | $(READY_ENV) $(if $(or $(filter shallow,$(NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
-	@$(if $(IMAGES),,echo 'error: which pictures? make predict IMAGES=picture-or-folder [NET=shallow|deep] [OUT=folder]' >&2; exit 2;) \
-	  [ -e "$(WEIGHTS)" ] || { echo 'error: $(WEIGHTS): not there; make train-$(NET) makes it, or give WEIGHTS=file' >&2; exit 2; }; \
-	  if [ -e "$$IMAGES" ]; then set -- "$$IMAGES"; else eval "set -- $$IMAGES"; fi; \
-	  $(PY) -m models.predict --net $(NET) --weights "$(WEIGHTS)" --images "$$@" --out "$(OUT)" \
-	    $(foreach option,$(OPTIONS),--option $(option)) $(if $(FORMATS),--formats $(FORMATS))
+# ---- Weights in use --------------------------------------------------------------------------------------------------
 
 fetch: | $(READY_ENV)
 	@$(PY) -m models.fetch $(or $(MODEL),--help) $(if $(FILE),--file "$(FILE)")
+
+PREDICT_NET := $(or $(NET),deep)
+PREDICT_WEIGHTS := $(or $(WEIGHTS),$(if $(filter shallow,$(PREDICT_NET)),$(SHALLOW),$(DEEP)))
+# the deep net needs Caffe, unless OpenCV runs it
+predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
+	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --images "$$IMAGES" --out "$(OUT)" \
+	  $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+
+# ---- Tests -----------------------------------------------------------------------------------------------------------
 
 test: | $(READY_ENV) $(READY_CAFFE)
 	@$(PY) -m pytest
@@ -164,12 +216,6 @@ test-caffe: | $(READY_CAFFE)
 
 bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh
-
-cluster: | $(READY_ENV)
-	@setup/add.sh cluster "Dask is in build/env: python -m evaluation.score ... --dask tcp://scheduler:8786 (or --dask local)"
-
-extras: | $(READY_ENV)
-	@setup/add.sh extras "onnx, onnxruntime and pysaliency are in build/env: python -m models.convert --to onnx, models.as_pysaliency"
 
 lint: | $(READY_ENV)
 	@$(PY) -m ruff check .
