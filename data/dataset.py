@@ -153,7 +153,7 @@ class Dataset(Sequence):
     open_sample : callable (str) -> Sample
         Returns a new, unread sample by its name; available as `.open`.
     about : dict of str
-        For Table 2 and captions: "images" (their source), "capture" (how gaze was recorded), "observers", "edition".
+        For Table 2 and captions: "images" (their source), "capture" (recording method), "observers", "edition".
     files : iterable of path
         All files that the samples are read from, to detect missing or changed files; empty if there are none.
     """

@@ -1,4 +1,4 @@
-"""iSUN: scenes of the SUN database, with gaze that crowd workers' webcams recorded during a game.
+"""iSUN: scenes of the SUN database, with webcam eye tracking of crowd workers, recorded in a game.
 
 Xu, Ehinger, Zhang, Finkelstein, Kulkarni, Xiao: TurkerGaze: Crowdsourcing Saliency with Webcam based Eye Tracking
 (arXiv:1504.06755, 2015), in the distribution of LSUN 2015: see data/lsun.py.

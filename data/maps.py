@@ -35,7 +35,7 @@ def write_maps(path, model):
         file.attrs["model"] = model
 
         def store(name, saliency):
-            need_space(scratch.parent, 2 * saliency.nbytes + (1 << 20))  # HDF5 leaves a damaged file on a full disk
+            need_space(scratch.parent, 2 * saliency.nbytes + (1 << 20))  # h5py's error on a full disk is unclear
             # not compressed: compression saves a third of the space but takes as long as the shallow net
             file.create_dataset(name, data=np.asarray(saliency, np.float32))
 

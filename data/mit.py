@@ -1,4 +1,4 @@
-"""MIT1003, with eye tracking of 15 subjects; and MIT300, the benchmark's images, whose gaze data are not public.
+"""MIT1003, with eye tracking of 15 subjects; and MIT300, the benchmark's images, whose fixations are not public.
 
 Judd, Ehinger, Durand, Torralba: Learning to Predict Where Humans Look (ICCV 2009);
 Judd, Durand, Torralba: A Benchmark of Computational Models of Saliency to Predict Human Fixations (2012).
