@@ -1,4 +1,4 @@
-"""Data sets behind one contract (`data.dataset`), and what both nets train on (`data.prepare`)."""
+"""Data sets with one interface (`data.dataset`), and the training data of both nets (`data.prepare`)."""
 from data.dataset import Dataset, Sample, load
 
 __all__ = ["Dataset", "Sample", "load"]

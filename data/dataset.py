@@ -1,10 +1,10 @@
-"""The contract every data set meets.
+"""The contract of all data sets: a sequence of samples with image, fixations and density map.
 
-A data set is a sequence of `Sample`s. A module of this folder offers it through one function,
+The module of a data set has one function,
 
     load(split, root, **options) -> Dataset
 
-and a line in `LOADERS` below. Everything else (training, prediction, evaluation) knows only this.
+and one line in `LOADERS` below. Training, prediction and evaluation use only this contract.
 """
 import importlib
 import inspect
@@ -16,16 +16,17 @@ import numpy as np
 from common.errors import UserError
 from data.density import density_map
 
-LOADERS = {  # module:function
+LOADERS = {  # name of the data set: "module:function"
     "synthetic": "data.synthetic:load", "salicon": "data.salicon:load", "isun": "data.isun:load",
     "mit1003": "data.mit:load_mit1003", "mit300": "data.mit:load_mit300", "osie": "data.osie:load",
     "folder": "data.folder:load",
 }
 SPLITS = ("train", "val", "test", "all")
-SCORED = {"salicon": "val", "isun": "val"}  # the fixations of their test images were never published
-TEST_FRACTION = 0.2  # of sets without a split of their own
-SPLIT_SEED = 2016  # of the images that they hold out
-SWAPPED_SHARE, SWAPPED_LEAST = 0.1, 3  # points outside the frame that make [row, col] for [x, y] the likely reason
+SCORED_SPLITS = {"salicon": "val", "isun": "val"}  # the fixations of their test images were never published
+TEST_FRACTION = 0.2  # fraction held out where the authors publish no split
+SPLIT_SEED = 2016  # random seed of that split
+# fraction and number of points outside the frame above which [row, col] instead of [x, y] is the likely cause
+SWAPPED_FRACTION, SWAPPED_MINIMUM = 0.1, 3
 
 
 class WrongRoot(UserError):
@@ -33,27 +34,27 @@ class WrongRoot(UserError):
 
 
 class Swapped(UserError):
-    """Fixations are [row, col] where [x, y] is expected: a fault of a whole data set, and not of one image."""
+    """The fixations are [row, col] where [x, y] is expected; this affects the whole data set, not one image."""
 
 
 class Sample:
-    """One image and where people looked at it. Nothing is read until it is asked for.
+    """One image with its fixations and density map. Each part is read on first access.
 
     Parameters
     ----------
     name : str
-        Unique in its data set, without folder or extension.
+        Unique in the data set, without folder and extension.
     shape : (int, int), or callable () -> (int, int)
         Height and width in pixels.
     read_image : callable () -> uint8 (H, W, 3), RGB
     read_fixations : callable () -> float (N, 2), or a pair of that and int (N,); or None
-        (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel; and whose fixation
-        each is, where the data set knows. Points outside the frame are dropped here, once for every
-        data set. None where they are not known.
+        Points (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel; and the observer's number of
+        each point if the data set has it. None if the data set has no fixations for this image. `Sample` drops the
+        points outside the frame, for all data sets alike.
     sigma : float
-        Standard deviation, in pixels, of the Gaussian that turns fixations into a density.
+        Standard deviation, in pixels, of the Gaussian that turns fixations into a density map.
     read_density : callable () -> float (H, W), or None
-        The data set's own density, of any scale; None to make it from the fixations.
+        The published density map, on any scale; None to compute it from the fixations.
     """
 
     def __init__(self, name, shape, read_image, read_fixations, sigma, read_density=None):
@@ -66,69 +67,72 @@ class Sample:
 
     @cached_property
     def shape(self):
-        """(int, int): height and width in pixels."""
+        """Return the height and width in pixels, (int, int)."""
         return tuple(self._shape() if callable(self._shape) else self._shape)
 
     @cached_property
     def image(self):
-        """uint8 (H, W, 3), RGB."""
+        """Return the image, uint8 (H, W, 3), RGB."""
         image = self._read_image()
         if image.shape != (*self.shape, 3):
-            raise UserError(f"{self.name}: the image is {image.shape[1]}x{image.shape[0]} pixels, the data set says "
+            raise UserError(f"{self.name}: the image is {image.shape[1]}x{image.shape[0]} pixels, expected "
                             f"{self.shape[1]}x{self.shape[0]}; unpack the archive again")
         return image
 
     @property
     def fixations(self):
-        """float32 (N, 2): (x, y) in pixels, 0-based, all inside the frame."""
-        return self._looks[0]
+        """Return the fixations, float32 (N, 2): (x, y) in pixels, 0-based, all inside the frame."""
+        return self._fixations[0]
 
     @property
     def observers(self):
-        """int32 (N,): number of the person who made each fixation; None if the data set does not tell."""
-        return self._looks[1]
+        """Return the observer's number of each fixation, int32 (N,); None if the data set does not have it."""
+        return self._fixations[1]
+
+    @property
+    def outside(self):
+        """Return the number of fixations that were dropped because they lie outside the frame."""
+        return self._fixations[2]
 
     @property
     def has_fixations(self):
-        """bool: whether it is known where people looked; nothing is read to tell."""
+        """Return True if the data set has fixations for this image; reads no file."""
         return self._read_fixations is not None
 
     @property
     def has_density(self):
-        """bool: whether there can be a density."""
+        """Return True if the density map is published or can be computed; reads no file."""
         return self.has_fixations or self._read_density is not None
 
-    @property
-    def outside(self):
-        """int: fixations that were dropped because they lie outside the frame."""
-        return self._looks[2]
-
     @cached_property
-    def _looks(self):
+    def _fixations(self):
+        """Return (fixations, observers or None, number of points outside the frame)."""
         if self._read_fixations is None:
-            raise UserError(f"{self.name}: where people looked is not known, only what they saw; "
-                            "measures that need fixations cannot be had here")
+            raise UserError(f"{self.name}: the data set has no fixations for this image; "
+                            "use a split or a data set with fixations")
         try:
-            found = self._read_fixations()
-            points, observers = found if isinstance(found, tuple) else (found, None)
-            kept = clip_to_frame(points, self.shape)
-            where = frame_mask(points, self.shape)
+            content = self._read_fixations()
+            points, observers = content if isinstance(content, tuple) else (content, None)
+            clipped = clip_to_frame(points, self.shape)
+            mask = frame_mask(points, self.shape)
             check_swapped(points, self.shape)
-            if observers is not None and len(observers) != len(where):
-                raise UserError(f"{len(where)} fixations have {len(observers)} observers; copy the file again")
+            if observers is not None and len(observers) != len(mask):
+                raise UserError(f"{len(mask)} fixations have {len(observers)} observers; copy the file again")
         except UserError as error:
             raise type(error)(f"{self.name}: {error}") from error
-        return kept, None if observers is None else np.asarray(observers, np.int32)[where], int((~where).sum())
+        return clipped, None if observers is None else np.asarray(observers, np.int32)[mask], int((~mask).sum())
 
     @cached_property
     def density(self):
-        """float32 (H, W) in [0, 1], its maximum 1: the data set's own, or the fixations blurred with its sigma."""
+        """Return the density map, float32 (H, W) in [0, 1] with maximum 1: as published, or the blurred fixations."""
         if self._read_density is None:
             return density_map(self.fixations, self.shape, self.sigma)
         density = np.asarray(self._read_density(), np.float32)
-        if density.shape != self.shape or not np.isfinite(density).all() or density.min() < 0:
-            raise UserError(f"{self.name}: its density map is of shape {density.shape} or has values below 0, expected "
-                            f"{self.shape}; unpack the archive again")
+        if density.shape != self.shape:
+            raise UserError(f"{self.name}: the density map has shape {density.shape}, expected {self.shape}; "
+                            "replace its file")
+        if not np.isfinite(density).all() or density.min() < 0:
+            raise UserError(f"{self.name}: the density map has negative or non-finite values; replace its file")
         return density / max(density.max(), np.finfo(np.float32).tiny)
 
     def __repr__(self):
@@ -136,23 +140,22 @@ class Sample:
 
 
 class Dataset(Sequence):
-    """A split of a data set: `len()`, indexing (a fresh, unread Sample each time) and iteration.
+    """One split of a data set: `len()`, indexing (a new, unread Sample each time) and iteration.
 
     Parameters
     ----------
     name, split : str
         As given to `load`.
     sigma : float
-        Blur of its densities, in pixels.
+        Blur of the density maps, in pixels.
     names : list of str
-        One a sample, in order.
+        Names of the samples, in order.
     open_sample : callable (str) -> Sample
-        Kept as `.open`: a fresh, unread sample by its name.
+        Returns a new, unread sample by its name; available as `.open`.
     about : dict of str
-        For Table 2 and captions: "images" (where they are from), "capture" (of gaze), "observers",
-        "edition".
+        For Table 2 and captions: "images" (their source), "capture" (recording method), "observers", "edition".
     files : iterable of path
-        What the samples are read from, to notice that it changed or is incomplete; empty for none.
+        All files that the samples are read from, to detect missing or changed files; empty if there are none.
     """
 
     def __init__(self, name, split, sigma, names, open_sample, about, files=()):
@@ -184,39 +187,41 @@ def load(name, split, root=None, **options):
     name : str
         A key of `LOADERS`; options of the data set may follow, as in "osie+gaze=eyes".
     split : "train", "val", "test" or "all"
-        Test images are held out from everything; the nets take their own validation images from "train".
-        "val" is there where the authors made one, "all" where they did not split.
+        Test images are never used for training; the nets take their own validation images from "train".
+        "val" exists where the authors published it, "all" where they published no split.
     root : path or None
-        Where the data set lies on disk; not used by "synthetic".
+        Folder of the data set on disk; not used by "synthetic".
     **options
-        More options, such as gaze="eyes".
+        Further options, such as gaze="eyes".
 
     Raises
     ------
     UserError
-        The name, split or option is unknown, or `root` is not this data set.
+        The name, split or option is unknown.
+    WrongRoot
+        `root` is missing or is not this data set.
     """
-    base, *said = name.split("+")
-    options = {**dict(_option(text) for text in said), **options}
+    base, *texts = name.split("+")
+    options = {**dict(_parse_option(text) for text in texts), **options}
     if base not in LOADERS:
         raise UserError(f"there is no data set {base!r}; choose one of: {', '.join(sorted(LOADERS))}")
     if split not in SPLITS:
         raise UserError(f"there is no split {split!r}; choose one of: {', '.join(SPLITS)}")
     module, function = LOADERS[base].split(":")
     loader = getattr(importlib.import_module(module), function)
-    known = list(inspect.signature(loader).parameters)[2:]
-    if unknown := sorted(set(options) - set(known)):
-        raise UserError(f"{base} has no option {unknown[0]!r}; it has {', '.join(known) or 'none'}")
+    available = list(inspect.signature(loader).parameters)[2:]
+    if unknown := sorted(set(options) - set(available)):
+        raise UserError(f"{base} has no option {unknown[0]!r}; its options are: {', '.join(available) or 'none'}")
     dataset = loader(split, root, **options)
     dataset.name = "+".join([base, *(f"{key}={options[key]}" for key in sorted(options))])
     return dataset
 
 
-def _option(text):
-    """"sigma=24" -> ("sigma", 24.0)."""
+def _parse_option(text):
+    """Split "sigma=24" into ("sigma", 24.0); a value that is not a number stays a string."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
-        raise UserError(f"{text!r} is no option of a data set; write DATASET=name+option=value, as in osie+gaze=eyes")
+        raise UserError(f"{text!r} is not an option of a data set; write data set and option as in osie+gaze=eyes")
     try:
         return name, float(value)
     except ValueError:
@@ -224,12 +229,14 @@ def _option(text):
 
 
 def scored_split(name):
-    """The split on which models are compared with people: the test images, where their fixations are public."""
-    return SCORED.get(name.split("+")[0], "test")
+    """Return the split on which models are scored: "test", or "val" if the test fixations were never published."""
+    return SCORED_SPLITS.get(name.split("+")[0], "test")
 
 
 def split_names(names, split):
-    """Names of a split of a data set whose authors made none: a fifth, by name and a fixed seed, is held out.
+    """Select the names of one split, for data sets without a published split.
+
+    A fifth of the images is held out for testing. The split depends only on the names and a fixed seed.
 
     Parameters
     ----------
@@ -248,7 +255,7 @@ def split_names(names, split):
 
 
 def shuffled(names, seed):
-    """The names in an order that depends on nothing but the names and the seed."""
+    """Shuffle names; the order depends only on the names and the seed."""
     names = sorted(names)
     order = np.random.default_rng(seed).permutation(len(names))
     return [names[i] for i in order]
@@ -277,22 +284,27 @@ def clip_to_frame(points, shape):
     if points.ndim != 2 or points.shape[1] != 2:
         raise UserError(f"fixations have shape {points.shape}, expected (N, 2) with (x, y) in each row")
     if not np.isfinite(points).all():
-        raise UserError("some fixations are NaN or infinite; take those rows out of the fixation file")
+        raise UserError("some fixations are NaN or infinite; remove those rows from the fixation file")
     return points[frame_mask(points, shape)].clip(0, np.array([shape[1] - 1, shape[0] - 1], np.float32))
 
 
 def frame_mask(points, shape):
-    """bool (N,): for which (x, y) the nearest pixel lies in an image of this shape; same points as `clip_to_frame`."""
+    """Mark the points (x, y) whose nearest pixel lies in an image of this shape, as `clip_to_frame` keeps them.
+
+    Returns
+    -------
+    bool (N,)
+    """
     points = np.asarray(points, np.float32).reshape(-1, 2)
     return ((points >= -0.5) & (points < np.array([shape[1], shape[0]], np.float32) - np.float32(0.5))).all(axis=1)
 
 
 def check_swapped(points, shape):
-    """Raise Swapped if many points (x, y) lie outside an image of this shape, and none with x and y exchanged.
+    """Check that the points are (x, y): raise Swapped if many lie outside the frame, and none with x and y exchanged.
 
-    An image whose points happen to fit either way is not noticed; `data.check` looks at all of a data set together.
+    An image whose points fit both ways passes; `data.check` examines all images of a data set together.
     """
-    out = ~frame_mask(points, shape)
-    if out.sum() >= max(SWAPPED_LEAST, SWAPPED_SHARE * len(out)) and frame_mask(points, shape[::-1]).all():
-        raise Swapped(f"{out.sum()} of {len(out)} fixations lie outside the {shape[1]}x{shape[0]} image, none with "
-                      "its coordinates exchanged: they are [row, col] where [x, y] is expected; exchange them")
+    outside = ~frame_mask(points, shape)
+    if outside.sum() >= max(SWAPPED_MINIMUM, SWAPPED_FRACTION * len(outside)) and frame_mask(points, shape[::-1]).all():
+        raise Swapped(f"{outside.sum()} of {len(outside)} fixations lie outside the {shape[1]}x{shape[0]} image, but "
+                      "none with x and y exchanged: they are [row, col] where [x, y] is expected; exchange the columns")

@@ -1,14 +1,15 @@
-"""iSUN: scenes of the SUN database, and the gaze of a crowd that played a game before its webcams.
+"""iSUN: scenes of the SUN database, with webcam eye tracking of crowd workers, recorded in a game.
 
 Xu, Ehinger, Zhang, Finkelstein, Kulkarni, Xiao: TurkerGaze: Crowdsourcing Saliency with Webcam based Eye Tracking
-(arXiv:1504.06755, 2015), as distributed for LSUN 2015: see data/lsun.py.
+(arXiv:1504.06755, 2015), in the distribution of LSUN 2015: see data/lsun.py.
 """
 from common.errors import UserError
 from data.layouts import find_root
 from data.lsun import SPLIT_FILES, open_lsun
 
-SIGMA = 19  # pixels; the authors give none: LSUN's other set has it. Used where saliency/ lacks an image's own density
-REMEDY = "give the folder that holds training.mat, validation.mat, testing.mat and images/ as DATA_ROOT"
+# pixels, for images without a published density map in saliency/; the authors give no value, this is SALICON's
+SIGMA = 19
+REMEDY = "give the folder that holds training.mat, validation.mat, testing.mat and images/"
 
 
 def load(split, root):
@@ -19,7 +20,7 @@ def load(split, root):
     split : "train", "val" or "test"
         The test images have no fixations.
     root : path
-        The folder with the .mat files and images/, or the one above it.
+        The folder with the .mat files and images/, or its parent.
 
     Raises
     ------

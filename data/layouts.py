@@ -1,59 +1,78 @@
-"""What the readers of published data sets share: finding the folder, .mat files, images by name."""
+"""Shared helpers of the readers: find the root folder, read .mat files, list images by name, convert points."""
 from pathlib import Path
 
 import numpy as np
 
 from common.errors import UserError
 from common.images import IMAGE_SUFFIXES
+from data.dataset import WrongRoot
+
+LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError)  # raised if a file has another layout
 
 
-def find_root(root, looks_right, title, remedy):
-    """The folder in which `looks_right` finds a data set: `root`, or one in it.
+def find_root(root, is_root, title, remedy):
+    """Find the root folder of a data set: `root` itself or a folder in it.
 
     Parameters
     ----------
     root : path or None
-    looks_right : callable (Path) -> bool
+    is_root : callable (Path) -> bool
+        Returns True for the root folder of this data set.
     title : str
-        Of the data set, for the error.
+        Name of the data set, for the error.
     remedy : str
-        What to give as DATA_ROOT.
+        End of the error: the folder to give, such as "give the folder that holds stimuli/ and eye/".
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    WrongRoot
+        `root` is None or missing, or no folder matches.
+    """
+    if not root:
+        raise WrongRoot(f"{title} is not downloaded automatically; {remedy}")
+    root = Path(root)
+    if not root.is_dir():
+        raise WrongRoot(f"{root}: no such folder; {remedy}")
+    for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
+        if is_root(folder):
+            return folder
+    raise WrongRoot(f"{root}: not {title}; {remedy}")
+
+
+def find_images(folder):
+    """List all images in a folder and its subfolders.
+
+    Returns
+    -------
+    dict of str: Path
+        By name without extension, in the order of their paths.
 
     Raises
     ------
     UserError
-        There is no such folder.
+        Two images have the same name.
     """
-    if not root:
-        raise UserError(f"{title} has to be on this machine already: {remedy} (`make data-help` says where to get it)")
-    root = Path(root)
-    if not root.is_dir():
-        raise UserError(f"{root}: no such folder; {remedy}")
-    for folder in [root, *sorted(path for path in root.iterdir() if path.is_dir())]:
-        if looks_right(folder):
-            return folder
-    raise UserError(f"{root}: not {title}; {remedy} (`make data-help` shows the layout)")
-
-
-def images_below(folder):
-    """{stem: path} of all images in a folder and its subfolders, sorted by name; two of one stem are an error."""
-    found = {}
+    images = {}
     for path in sorted(Path(folder).rglob("*")):
         if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."):
-            if path.stem in found:
-                raise UserError(f"{path}: there is also {found[path.stem]}; leave one image of a name")
-            found[path.stem] = path
-    return found
+            if path.stem in images:
+                raise UserError(f"{path}: {images[path.stem]} has the same name; keep one image per name")
+            images[path.stem] = path
+    return images
 
 
 def read_mat(path, variable=None):
-    """One variable of a .mat file.
+    """Read one variable of a .mat file.
 
     Parameters
     ----------
     path : path
     variable : str or None
-        None: the only one in the file.
+        None: the only variable in the file.
 
     Raises
     ------
@@ -64,23 +83,29 @@ def read_mat(path, variable=None):
 
     try:
         with open(path, "rb") as file:
-            found = {name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")}
+            variables = {name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")}
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; unpack the archive again") from error
     except NotImplementedError as error:  # 7.3, which is HDF5
-        raise UserError(f"{path}: a .mat of version 7.3; save it again with -v7 in MATLAB or Octave") from error
-    except Exception as error:  # scipy raises a different class for every kind of damage
+        raise UserError(f"{path}: is a .mat file of version 7.3; save it again with -v7 in MATLAB or Octave") from error
+    except Exception as error:  # scipy raises a different class for each kind of damage
         raise UserError(f"{path}: cannot be read as a .mat file ({error}); copy the file again") from error
-    if variable is None and len(found) == 1:
-        return next(iter(found.values()))
-    if variable not in found:
-        wanted = f"no variable {variable!r}" if variable else "not one variable"
-        raise UserError(f"{path}: {wanted} in it (it has {', '.join(sorted(found)) or 'none'}); copy the file again")
-    return found[variable]
+    if variable is None and len(variables) == 1:
+        return next(iter(variables.values()))
+    if variable not in variables:
+        fault = f"no variable {variable!r} in it" if variable else "expected one variable"
+        raise UserError(f"{path}: {fault} (it has {', '.join(sorted(variables)) or 'none'}); copy the file again")
+    return variables[variable]
 
 
-def as_points(values):
-    """float32 (N, 2) of an array of pairs; an empty array of any shape is no point. ValueError for other shapes."""
+def to_points(values):
+    """Convert an array of pairs to float32 (N, 2); an empty array of any shape gives (0, 2).
+
+    Raises
+    ------
+    ValueError
+        The array has another shape.
+    """
     values = np.asarray(values)
     if not values.size:
         return np.zeros((0, 2), np.float32)
@@ -90,19 +115,27 @@ def as_points(values):
 
 
 def to_zero_based(values):
-    """MATLAB's (x, y), counted from 1 -> float32 (N, 2) counted from 0; see `as_points`."""
-    return as_points(np.asarray(values, np.float64) - 1)
+    """Convert MATLAB's 1-based coordinates to 0-based float32 (N, 2); errors as in `to_points`."""
+    return to_points(np.asarray(values, np.float64) - 1)
 
 
-def by_observer(points):
-    """A list of (N, 2), one an observer -> all points, and int32 whose each is."""
-    whose = np.repeat(np.arange(len(points), dtype=np.int32), [len(one) for one in points])
-    return np.concatenate([np.zeros((0, 2), np.float32), *points]), whose
+def stack_observers(points):
+    """Concatenate the points of all observers.
+
+    Parameters
+    ----------
+    points : list of float32 (N, 2)
+        One array per observer.
+
+    Returns
+    -------
+    (float32 (M, 2), int32 (M,))
+        All points, and the index of the observer of each.
+    """
+    observers = np.repeat(np.arange(len(points), dtype=np.int32), [len(array) for array in points])
+    return np.concatenate([np.zeros((0, 2), np.float32), *points]), observers
 
 
-def refuse_layout(path, expected, error):
-    """Raise UserError: a .mat that can be read, and is laid out in another way than published."""
-    raise UserError(f"{path}: not laid out as published ({expected}); copy the file again") from error
-
-
-LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError)  # what another layout leads to
+def layout_error(path, expected):
+    """Return the UserError of a file that can be read but has another layout than published; the caller raises it."""
+    return UserError(f"{path}: layout differs from the published one ({expected}); copy the file again")

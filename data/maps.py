@@ -1,6 +1,6 @@
-"""Saliency maps on disk: one float32 array an image in HDF5, since 8-bit maps make ties in the AUCs.
+"""Saliency maps on disk: one float32 array per image in HDF5, because 8-bit maps produce ties in the AUCs.
 
-Other programs' maps are read from a folder of files too, one an image, named as the image is.
+Maps of other programs are read from a folder with one file per image that has the image's name.
 """
 import contextlib
 from pathlib import Path
@@ -11,18 +11,18 @@ from common.errors import UserError
 from common.files import atomic, need_space
 from common.images import IMAGE_SUFFIXES
 
-PREDICTIONS = "predictions.h5"  # what models.predict writes
+PREDICTIONS = "predictions.h5"  # written by models.predict
 
 
 @contextlib.contextmanager
 def write_maps(path, model):
-    """Open a file of maps to write; it appears under its name only when all are in it.
+    """Open a file of maps for writing; it gets its name only after all maps are written.
 
     Parameters
     ----------
-    path : path of an .h5
+    path : path of an .h5 file
     model : str
-        What made them, for tables.
+        Name of the model, for tables.
 
     Yields
     ------
@@ -35,19 +35,19 @@ def write_maps(path, model):
         file.attrs["model"] = model
 
         def store(name, saliency):
-            need_space(scratch.parent, 2 * saliency.nbytes + (1 << 20))  # HDF5 does not fail tidily
-            # not compressed: it would save a third of the space and take as long as the shallow net
+            need_space(scratch.parent, 2 * saliency.nbytes + (1 << 20))  # h5py's error on a full disk is unclear
+            # not compressed: compression saves a third of the space but takes as long as the shallow net
             file.create_dataset(name, data=np.asarray(saliency, np.float32))
 
         yield store
 
 
 class Maps:
-    """A file of maps to read: `maps[name]` gives float32 (H, W), read when asked for.
+    """A file of maps for reading: `maps[name]` reads float32 (H, W) from disk.
 
     Parameters
     ----------
-    path : path of an .h5 that `write_maps` wrote
+    path : path of an .h5 file written by `write_maps`
 
     Raises
     ------
@@ -75,15 +75,15 @@ class Maps:
         try:
             with h5py.File(self.path) as file:
                 values = np.asarray(file[name][()])
-        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:  # damaged, or a group and no array
+        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:  # damaged, or not an array
             raise UserError(f"{self.path}: no readable map {name!r} in it ({error}); predict again") from error
-        return _checked(values, f"{self.path}: {name}")
+        return _check_map(values, f"{self.path}: {name}")
 
 
 class MapFolder:
-    """A folder of maps to read: NAME.npy, NAME.mat (variable I, as LSUN has it) or a grey picture NAME.png, .jpg, ...
+    """A folder of maps for reading: NAME.npy, NAME.mat (variable I, as in LSUN) or a grey image NAME.png, .jpg, ...
 
-    Used like `Maps`; values are those in the file, pictures are not divided by 255.
+    Same interface as `Maps`. Values are those of the file; image files are not divided by 255.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ class MapFolder:
     Raises
     ------
     UserError
-        No map is in it, or two files are of one name.
+        The folder holds no map, or two files have the same name.
     """
 
     def __init__(self, path):
@@ -101,11 +101,11 @@ class MapFolder:
         for file in sorted(self.path.iterdir()):
             if file.suffix.lower() in (".npy", ".mat", *IMAGE_SUFFIXES):
                 if file.stem in self.files:
-                    raise UserError(f"{file}: there is also {self.files[file.stem].name}; leave one map an image")
+                    raise UserError(f"{file}: there is also {self.files[file.stem].name}; keep one map per image")
                 self.files[file.stem] = file
         if not self.files:
-            raise UserError(f"{path}: no map in this folder (looked for .npy, .mat and pictures); "
-                            "give the folder that holds the maps, named as the images are")
+            raise UserError(f"{path}: no map in this folder (looked for .npy, .mat and image files); "
+                            "give the folder with one map per image, each with the image's name")
         self.names = set(self.files)
 
     def __contains__(self, name):
@@ -116,12 +116,20 @@ class MapFolder:
 
 
 def open_maps(path):
-    """A file of maps (`Maps`), a folder with one in it, or a folder of files (`MapFolder`).
+    """Open maps: a file written by `write_maps`, a folder that holds predictions.h5, or a folder of single maps.
+
+    Parameters
+    ----------
+    path : path
+
+    Returns
+    -------
+    Maps or MapFolder
 
     Raises
     ------
     UserError
-        There is nothing at `path`, or no maps.
+        `path` does not exist or holds no maps.
     """
     path = Path(path)
     if path.is_dir():
@@ -130,7 +138,11 @@ def open_maps(path):
 
 
 def read_map(path):
-    """One map of a `MapFolder`, as its file has it.
+    """Read one map from a .npy, .mat or image file; values as in the file.
+
+    Parameters
+    ----------
+    path : path
 
     Returns
     -------
@@ -139,7 +151,7 @@ def read_map(path):
     Raises
     ------
     UserError
-        The file is damaged, or what is in it is not a map.
+        The file is damaged, or its content is not a map.
     """
     import scipy.io
     from PIL import Image
@@ -151,19 +163,19 @@ def read_map(path):
         elif path.suffix.lower() == ".mat":
             values = scipy.io.loadmat(path)["I"]
         else:
-            with Image.open(path) as picture:
-                # 16-bit and float pictures are grey already; colour ones are taken by their luminance
-                values = np.asarray(picture if picture.mode[0] in "IF" else picture.convert("L"))
+            with Image.open(path) as image:
+                # 16-bit and float images are grey already; colour images are converted to luminance
+                values = np.asarray(image if image.mode[0] in "IF" else image.convert("L"))
     except KeyError as error:
-        raise UserError(f"{path}: has no variable I; save the map as I, as LSUN has it, or as .npy") from error
-    except Exception as error:  # each reader has its own classes for damage
+        raise UserError(f"{path}: has no variable I; save the map as variable I, as in LSUN, or as .npy") from error
+    except Exception as error:  # each reader raises its own classes for damage
         raise UserError(f"{path}: cannot be read as a map ({error}); write it again") from error
-    return _checked(values, path)
+    return _check_map(values, path)
 
 
-def _checked(values, where):
-    """The values, if they are one number a pixel."""
+def _check_map(values, source):
+    """Return the values if they are a map, one real number per pixel; otherwise raise UserError."""
     if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
-        raise UserError(f"{where}: holds {values.dtype} of shape {values.shape}, a map is one number a pixel; "
+        raise UserError(f"{source}: holds {values.dtype} of shape {values.shape}, a map has one number per pixel; "
                         "write it again as (rows, columns)")
     return values

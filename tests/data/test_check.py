@@ -1,3 +1,4 @@
+import csv
 import hashlib
 import re
 
@@ -5,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data import check as check_module
 from data import sources
 from data.dataset import LOADERS
-from tests.conftest import command, one_line
+from tests.conftest import REPOSITORY, command, one_line
 from tests.fixtures import lsun, mit, osie, salicon
 
 
@@ -15,43 +17,41 @@ def check(name, root, out, *options):
     return command("data.check", "--dataset", name, "--data-root", root, "--out", out, *options)
 
 
-def test_what_is_there_and_what_is_missing(tmp_path):
+def test_the_report_counts_images_and_missing_images(tmp_path):
     salicon.write_json(tmp_path / "salicon")
     process = check("salicon", tmp_path / "salicon", tmp_path)
     assert process.returncode == 1 and "Traceback" not in process.stderr
     assert "salicon train: 12 images; 2015r1 JSON" in process.stdout
-    assert "published    10,000 images: 9,988 are missing" in process.stdout
-    assert "sizes        640x480 (12)" in process.stdout
-    assert f"fixations    {3 * salicon.SAMPLES} to {3 * salicon.SAMPLES} an image" in process.stdout
-    assert "of 3 to 3 observers" in process.stdout and "salicon test: 2 images; images alone" in process.stdout
-    assert "fixations    none published" in process.stdout
+    assert "published      10,000 images: 9,988 missing" in process.stdout
+    assert "sizes          640x480 (12)" in process.stdout
+    assert f"fixations      {3 * salicon.SAMPLES} to {3 * salicon.SAMPLES} per image" in process.stdout
+    assert "; 3 to 3 observers per image" in process.stdout and "salicon test: 2 images; images alone" in process.stdout
+    assert "fixations      none published" in process.stdout
     for split, shape in (("train", (5 * 188, 4 * 248 - 8)), ("test", (188, 2 * 248 - 8))):
-        picture = np.asarray(Image.open(tmp_path / f"salicon-{split}.png"))
-        assert picture.shape == (*shape, 3) and picture.std() > 20
+        sheet = np.asarray(Image.open(tmp_path / f"salicon-{split}.png"))
+        assert sheet.shape == (*shape, 3) and sheet.std() > 20
 
 
-def test_all_is_there(tmp_path, monkeypatch):
-    """The exit code is 0 if the numbers are those published."""
+def test_the_exit_code_of_a_complete_data_set_is_0(tmp_path, monkeypatch):
     mit.write_mit300(tmp_path / "mit300")
     monkeypatch.setitem(sources.SOURCES["mit300"], "counts", {"test": 3})
-    from data import check as module
     monkeypatch.setattr("sys.argv", ["check", "--dataset", "mit300", "--data-root", str(tmp_path), "--out", str(tmp_path)])
-    assert module.main() == 0
+    assert check_module.main() == 0
 
 
-def test_damage_is_counted_and_named_and_the_rest_goes_on(tmp_path):
+def test_damaged_files_are_counted_and_named_and_the_check_continues(tmp_path):
     osie.write(tmp_path / "osie", 12)
     image, mouse = tmp_path / "osie/stimuli/1003.jpg", tmp_path / "osie/mouse_amt/1004.mat"
     image.write_bytes(image.read_bytes()[:900])
     mouse.write_bytes(b"MATLAB")
     (tmp_path / "osie/stimuli/1005.jpg").write_bytes((tmp_path / "osie/stimuli/1006.jpg").read_bytes())
     process = check("osie", tmp_path / "osie", tmp_path)  # eyes and mouse
-    assert process.returncode == 1 and "unreadable   2" in process.stdout and "identical    1 images" in process.stdout
-    assert "unreadable   1" in process.stdout and str(image) in process.stdout and str(mouse) in process.stdout
+    assert process.returncode == 1 and "unreadable     2" in process.stdout and "identical      1 images" in process.stdout
+    assert "unreadable     1" in process.stdout and str(image) in process.stdout and str(mouse) in process.stdout
     assert (tmp_path / "osie+gaze=mouse-all.png").is_file() and (tmp_path / "osie+gaze=eyes-all.png").is_file()
 
 
-def test_points_outside_twice_and_none_are_counted(tmp_path):
+def test_points_outside_repeated_points_and_images_without_points_are_counted(tmp_path):
     rng = np.random.default_rng(0)
     (tmp_path / "images").mkdir()
     (tmp_path / "fixations").mkdir()
@@ -60,38 +60,38 @@ def test_points_outside_twice_and_none_are_counted(tmp_path):
         np.save(tmp_path / "fixations" / f"{name}.npy", points)
     process = check("folder", tmp_path, tmp_path)
     assert process.returncode == 0, process.stdout + process.stderr
-    assert "outside      1 of 4 points" in process.stdout and "repeated     1 points" in process.stdout
-    assert "none         1 images have no fixation" in process.stdout and "all is there" in process.stdout
+    assert "outside        1 of 4 points" in process.stdout and "repeated       1 points" in process.stdout
+    assert "no fixations   1 images" in process.stdout and "problems: none" in process.stdout
 
 
-def test_many_points_outside_are_hinted_at(tmp_path):
+def test_many_points_outside_give_a_hint(tmp_path):
     rng = np.random.default_rng(0)
     for kind in ("images", "fixations"):
         (tmp_path / kind).mkdir()
-    for index in range(12):  # [row, col], of so few points that no image can tell by itself
+    for index in range(12):  # [row, col]; too few points to detect it per image
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / f"images/{index}.png")
         np.save(tmp_path / f"fixations/{index}.npy", rng.uniform(0, (39, 59), (4, 2)))
     process = check("folder", tmp_path, tmp_path)
-    assert "are they [row, col] and not [x, y]?" in process.stdout or "[row, col] where [x, y] is expected" in process.stdout
+    assert "check whether they are [row, col] instead of [x, y]" in process.stdout or "[row, col] where [x, y] is expected" in process.stdout
 
 
-def test_archives_are_known_by_their_md5(tmp_path, monkeypatch, capsys):
-    from data.check import check_archives
+def test_archives_are_compared_by_md5(tmp_path, monkeypatch, capsys):
     lsun.write(tmp_path / "set", "isun")
     published = hashlib.md5((tmp_path / "set/training.mat").read_bytes()).hexdigest()
     monkeypatch.setitem(sources.SOURCES["isun"]["archives"], "training.mat", published)
-    assert check_archives("isun", tmp_path / "set") == 2  # validation.mat and testing.mat are ours, too
+    assert check_module.check_archives("isun", tmp_path / "set") == 2  # the tests also write validation.mat and testing.mat
     printed = capsys.readouterr().out
-    assert re.search(r"training.mat: MD5 as published", printed) and printed.count("not as published") == 2
+    assert re.search(r"training.mat: MD5 as published", printed) and printed.count("differs from the published one") == 2
 
 
 def test_a_wrong_root_is_one_line(tmp_path):
     process = check("isun", tmp_path, tmp_path, "--split", "train")
-    assert process.returncode == 1 and "not iSUN; give the folder that holds training.mat" in process.stdout
-    assert "Traceback" not in process.stderr
+    assert process.returncode == 1 and "Traceback" not in process.stderr
+    line = next(line for line in process.stdout.splitlines() if line.startswith("isun train: "))
+    assert "not iSUN; give the folder that holds training.mat" in line and "--data-root FOLDER" in line
 
 
-def test_data_help_tells_of_every_set():
+def test_data_help_lists_all_data_sets():
     assert set(sources.SOURCES) == set(LOADERS)
     printed = command("data.sources").stdout
     for name, source in sources.SOURCES.items():
@@ -102,9 +102,6 @@ def test_data_help_tells_of_every_set():
 
 @pytest.mark.parametrize("name", ["salicon", "isun"])
 def test_counts_are_those_of_table_2(name):
-    import csv
-
-    from tests.conftest import REPOSITORY
     with open(REPOSITORY / "evaluation/paper/table2.csv", newline="") as file:
         row = next(row for row in csv.DictReader(file) if row["dataset"].lower() == name)
     assert {key: int(row[column]) for key, column in (("train", "train"), ("val", "validation"), ("test", "test"))} \

@@ -4,7 +4,7 @@ from data import load, synthetic
 from evaluation import metrics
 
 
-def test_contract():
+def test_samples_meet_the_contract():
     test = load("synthetic", "test")
     assert len(test) == 100 and len(load("synthetic", "train")) == 1000
     sample = test[3]
@@ -16,27 +16,28 @@ def test_contract():
     assert [s.name for s in test[:2]] == test.names[:2]
 
 
-def test_same_seed_same_picture_and_people():
-    first, again = load("synthetic", "test")[7], load("synthetic", "test")[7]
-    np.testing.assert_array_equal(first.image, again.image)
-    np.testing.assert_array_equal(first.fixations, again.fixations)
+def test_the_same_seed_gives_the_same_image_and_fixations():
+    first, second = load("synthetic", "test")[7], load("synthetic", "test")[7]
+    np.testing.assert_array_equal(first.image, second.image)
+    np.testing.assert_array_equal(first.fixations, second.fixations)
 
 
 def test_splits_and_images_differ():
-    names = {load("synthetic", split)[i].image.tobytes() for split in ("train", "test") for i in range(5)}
-    assert len(names) == 10
+    images = {load("synthetic", split)[i].image.tobytes() for split in ("train", "test") for i in range(5)}
+    assert len(images) == 10
 
 
-def test_who_sees_the_things_beats_the_centre_prior():
-    """The property the data set is made for, with a map drawn from where the things are."""
+def test_a_map_of_the_objects_beats_the_centre_prior():
+    """Check the purpose of the data set: a net that uses the image can beat the centre prior."""
     test = load("synthetic", "test")
     prior = np.mean([sample.density for sample in load("synthetic", "train")[:150]], axis=0)
     y, x = np.mgrid[:480, :640]
     gains, centred = [], []
     for index in range(20):
-        seen = sum(np.exp(-((x - thing["position"][0]) ** 2 + (y - thing["position"][1]) ** 2) / thing["radius"] ** 2)
-                   for thing in synthetic.objects(np.random.default_rng((synthetic.SEED, 1, index))))
+        objects = synthetic.sample_objects(np.random.default_rng((synthetic.SEED, 1, index)))
+        saliency = sum(np.exp(-((x - target["position"][0]) ** 2 + (y - target["position"][1]) ** 2) / target["radius"] ** 2)
+                       for target in objects)
         centred.append(metrics.cc(prior, test[index].density))
-        gains.append(metrics.cc(seen, test[index].density) - centred[-1])
+        gains.append(metrics.cc(saliency, test[index].density) - centred[-1])
     assert np.mean(gains) > 0.2
-    assert np.mean(centred) > 0.2  # and the centre bias is there to be beaten
+    assert np.mean(centred) > 0.2  # the data set has a centre bias

@@ -1,4 +1,4 @@
-"""The data set that data/README.md adds as an example, run from that page."""
+"""Run the example data set of data/README.md."""
 import re
 import sys
 
@@ -28,10 +28,10 @@ def toy(tmp_path, monkeypatch):
 
 def test_the_example_works(toy, tmp_path):
     rng = np.random.default_rng(0)
-    (toy / "pictures").mkdir(parents=True)
-    lines = ["picture,x,y"]
+    (toy / "images").mkdir(parents=True)
+    lines = ["image,x,y"]
     for index in range(15):
-        Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(toy / "pictures" / f"p{index:02d}.png")
+        Image.fromarray(rng.integers(0, 255, (60, 80, 3), np.uint8)).save(toy / "images" / f"p{index:02d}.png")
         lines.append(f"p{index:02d},{index + 10},20")
     (toy / "gaze.csv").write_text("\n".join(lines))
     assert len(load("toy", "train", toy)) == 12 and len(load("toy", "test", toy)) == 3
@@ -39,5 +39,5 @@ def test_the_example_works(toy, tmp_path):
     assert sample.fixations.tolist() == [[14, 20]] and np.unravel_index(sample.density.argmax(), (60, 80)) == (20, 14)
     prepare("toy", toy, tmp_path / "out")
     assert read_json(tmp_path / "out/manifest.json")["images"] == 12
-    with pytest.raises(UserError, match="not toy; give the folder with gaze.csv"):
+    with pytest.raises(UserError, match="not toy; give the folder that holds gaze.csv"):
         load("toy", "train", tmp_path / "out")
