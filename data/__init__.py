@@ -1,4 +1,4 @@
-"""Data sets behind one contract (`data.dataset`), and what both nets train on (`data.prepare`)."""
+"""Data sets behind one contract (`data.dataset`), and the preparation of training data (`data.parts`)."""
 from data.dataset import Dataset, Sample, load
 
 __all__ = ["Dataset", "Sample", "load"]
