@@ -1,9 +1,9 @@
 """python -m bench.data: making a density map, and preparing pictures for both nets.
 
 A density map on one thread, beside OpenCV's, SciPy's and an FFT's blur of the same fixation map; they take turns, and
-the median of the rounds counts. Then data.prepare on OSIE's training images, at the paper's size, if its folder is
-given, or on pictures drawn here and written as JPEG: images a second, the share of the processors' time spent decoding
-images and making densities, how busy the cores are, and what 15,000 images of SALICON would take.
+the median of the rounds counts. Then shallow.prepare and deep.prepare on OSIE's training images, at the paper's size,
+if its folder is given, or on pictures drawn here and written as JPEG: images a second, the share of the processors'
+time spent decoding images and making densities, how busy the cores are, and what 15,000 images of SALICON would take.
 """
 import argparse
 import os
@@ -91,21 +91,24 @@ def time_density(shape, count, sigma, rounds):
 
 
 def time_prepare(name, root, out):
-    """What data.prepare takes, as a dict; seconds of the processors ("cpu") count all processes."""
+    """Time shallow.prepare and deep.prepare, as a dict of sums; "cpu" counts the seconds of all processes."""
     from data.dataset import load
 
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.run([sys.executable, "-m", "data.prepare", "--dataset", name, "--data-root", str(root),
-                              "--preset", "paper", "--out", str(out)], check=False)
+    commands = {"shallow": [], "deep": ["--preset", "paper"]}
+    for net, options in commands.items():
+        process = subprocess.run([sys.executable, "-m", f"{net}.prepare", "--dataset", name, "--data-root", str(root),
+                                  "--out", str(out / net), *options], check=False)
+        if process.returncode:
+            raise UserError(f"{net}.prepare failed on {root}; see above")
     wall, after = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    if process.returncode:
-        raise UserError(f"data.prepare failed on {root}; see above")
     cpu = sum(getattr(after, kind) - getattr(before, kind) for kind in ("ru_utime", "ru_stime"))
     samples = list(load(name, "train", root))
     images = len(samples)
-    decode = sum(seconds_of(lambda sample=sample: sample.image) for sample in samples)
-    read = sum(seconds_of(lambda sample=sample: sample.fixations) for sample in samples)
-    density = sum(seconds_of(lambda sample=sample: sample.density) for sample in samples)
+    # both commands read each sample
+    decode = len(commands) * sum(seconds_of(lambda sample=sample: sample.image) for sample in samples)
+    read = len(commands) * sum(seconds_of(lambda sample=sample: sample.fixations) for sample in samples)
+    density = len(commands) * sum(seconds_of(lambda sample=sample: sample.density) for sample in samples)
     size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file())
     return {"dataset": name, "images": images, "seconds": wall, "images_a_second": images / wall, "cpu": cpu,
             "busy": cpu / wall / os.cpu_count(), "decoding": decode / cpu, "reading_gaze": read / cpu,

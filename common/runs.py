@@ -116,9 +116,27 @@ def _warn_of_other_blas(folder, config):
               file=sys.stderr)
 
 
-def prepared_data(folder):
-    """The manifest of prepared data, as far as it shapes weights: without the fingerprint of the files it came from."""
+def prepared_data(folder, net):
+    """Read the manifest of prepared data, without the fingerprint of the source files, which does not shape weights.
+
+    Parameters
+    ----------
+    folder : path
+    net : str, "shallow" or "deep"
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        There is no manifest, it is damaged, or the data were prepared for the other net.
+    """
     manifest = read_json(Path(folder) / "manifest.json")
+    if manifest.get("net") != net:
+        raise UserError(f"{folder}: holds no training data of the {net} net; give the folder that `make data` or "
+                        f"`python -m {net}.prepare` wrote as --data")
     return {key: value for key, value in manifest.items() if key != "fingerprint"}
 
 

@@ -1,4 +1,4 @@
-"""python -m deep.train: train the deep net on what data.prepare wrote (section 4.2).
+"""python -m deep.train: train the deep net on what deep.prepare wrote (section 4.2).
 
 The run folder holds solver.prototxt and train_val.prototxt as used, log.csv, caffe.log (Caffe's own
 words), snapshots while it lasts, and weights.caffemodel at the end. Interrupted or killed, the same
@@ -34,7 +34,7 @@ def main():
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m deep.train", description=__doc__.split("\n\n")[0],
                                      epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("--data", required=True, help="folder that data.prepare wrote")
+    parser.add_argument("--data", required=True, help="folder that deep.prepare wrote")
     parser.add_argument("--run", required=True, help="run folder, e.g. build/runs/NAME")
     parser.add_argument("--preset", choices=["demo", "paper"], default="demo",
                         help="the paper's 24,000 iterations, or as many as take minutes (default: %(default)s)")
@@ -59,18 +59,18 @@ def train(args):
     from deep.trainer import train as train_in_caffe
 
     folder, vgg = Path(args.run), args.vgg and str(Path(args.vgg).resolve())
-    manifest = runs.prepared_data(args.data)
-    described = _check_manifest(manifest, Path(args.data))
-    shards = _check_data(Path(args.data) / "deep", described)
+    manifest = runs.prepared_data(args.data, "deep")
+    _check_manifest(manifest, Path(args.data))
+    shards = _check_data(Path(args.data), manifest)
     net = TRAIN_VAL.read_text(encoding="utf-8")
-    solver = resolve_solver(args, described)
+    solver = resolve_solver(args, manifest)
     settings = {"data": manifest, "solver": solver, "vgg": vgg, "rescale_conv1": args.rescale_conv1,
                 "train_val.prototxt": f"sha256 {hashlib.sha256(net.encode()).hexdigest()}"}
     if vgg and (args.restart or not any((folder / name).is_file() for name in (MARKER, WEIGHTS))):
         from deep.surgery import read_vgg
 
         read_vgg(vgg)  # a wrong file is to be told before there is a run folder that names it
-    predict = {"longest_side": max(described["size"]), **{name: described[name] for name in ("mean_bgr", "mean_map")}}
+    predict = {"longest_side": max(manifest["size"]), **{name: manifest[name] for name in ("mean_bgr", "mean_map")}}
     with runs.lock_folder(folder):
         runs.start(folder, "deep", settings, predict, FILES, {"caffe": load_caffe().__version__}, args.restart, args.resume)
         if (folder / WEIGHTS).is_file():
@@ -182,46 +182,62 @@ def _batch_size():
 
 
 def _check_manifest(manifest, folder):
-    """What it says of the deep net's data; UserError if that is not all there."""
-    described = manifest.get("deep")
-    wanted = {"train", "val", "size", "mean_bgr", "mean_map"}
-    if not (isinstance(described, dict) and wanted <= set(described)):
-        raise UserError(f"{folder / 'manifest.json'}: lacks some of what it should say of the deep net's data "
-                        f"({', '.join(sorted(wanted))}); delete {folder} and run `make data` again")
-    return described
+    """Raise UserError unless the manifest of prepared data has all keys that training needs."""
+    missing = {"train", "val", "size", "mean_bgr", "mean_map"} - set(manifest)
+    if missing:
+        raise UserError(f"{folder / 'manifest.json'}: lacks {', '.join(sorted(missing))}; "
+                        f"delete {folder} and run `make data` again")
 
 
-def _check_data(folder, expected):
-    """The shards of both splits; Caffe would abort on a missing file or data set, so we look first."""
+def _check_data(folder, manifest):
+    """Check the shards of both splits, because Caffe would abort on a missing file or data set.
+
+    Parameters
+    ----------
+    folder : path that deep.prepare wrote
+    manifest : dict
+
+    Returns
+    -------
+    dict of str: list of path
+        The shards of "train" and "val", in order.
+
+    Raises
+    ------
+    UserError
+        A shard is missing or damaged, has other shapes than the manifest, or cannot be read by Caffe.
+    """
+    shards, remedy = {}, f"delete {folder} and run `make data` again"
+    for split in ("train", "val"):
+        shards[split] = paths = sorted(folder.glob(f"{split}_*.h5"))
+        if not paths:
+            raise UserError(f"{folder}: holds no {split}_*.h5; {remedy}")
+        # HDF5Data reads a list of paths that are separated by white space
+        if any(character.isspace() for path in paths for character in str(path.resolve())):
+            raise UserError(f"{folder.resolve()}: Caffe cannot read a path with a space; rename the folder")
+        count = sum(_count_images(path, *manifest["size"], remedy) for path in paths)
+        if count != manifest[split]:
+            raise UserError(f"{folder}: the {split}_*.h5 hold {count} images, but the manifest lists "
+                            f"{manifest[split]}; {remedy}")
+    return shards
+
+
+def _count_images(path, width, height, remedy):
+    """Check the shapes of a shard and return its number of images."""
     import h5py
 
-    width, height = expected["size"]
-    found, remedy = {}, f"delete {folder.parent} and run `make data` again"
-    for split in ("train", "val"):
-        found[split] = shards = sorted(folder.glob(f"{split}_*.h5"))
-        if not shards:
-            raise UserError(f"{folder}: no {split}_*.h5 there; run `make data` again")
-        # HDF5Data reads the names of its files from a list, up to the next white space
-        if any(character.isspace() for path in shards for character in str(path.resolve())):
-            raise UserError(f"{folder.resolve()}: Caffe reads no path with a space in it; rename the folder")
-        count = 0
-        for path in shards:
-            try:
-                with h5py.File(path) as shard:
-                    shapes = {name: shard[name].shape for name in ("data", "label")}
-            except (OSError, KeyError, AttributeError) as error:  # AttributeError: a group of that name
-                raise UserError(f"{path}: damaged ({error}); {remedy}") from error
-            images = shapes["data"][:1]
-            if shapes != {"data": (*images, 3, height, width), "label": (*images, 1, height, width)} or not images[0]:
-                raise UserError(f"{path}: holds data of shape {shapes['data']} and label of shape {shapes['label']}, "
-                                f"where (n, 3, {height}, {width}) and (n, 1, {height}, {width}) are wanted; {remedy}")
-            if images[0] * 4 * 3 * height * width >= LARGEST_FILE:
-                raise UserError(f"{path}: more than 2 GB of images, which Caffe cannot read from one file; {remedy}")
-            count += images[0]
-        if count != expected[split]:
-            raise UserError(f"{folder}: {count} images in its {split}_*.h5, where the manifest says {expected[split]}; "
-                            f"{remedy}")
-    return found
+    try:
+        with h5py.File(path) as shard:
+            data, label = (shard[name].shape for name in ("data", "label"))
+    except (OSError, KeyError, AttributeError) as error:  # AttributeError: a group of that name
+        raise UserError(f"{path}: damaged ({error}); {remedy}") from error
+    count = data[0] if data else 0
+    if not count or data != (count, 3, height, width) or label != (count, 1, height, width):
+        raise UserError(f"{path}: holds data of shape {data} and label of shape {label}, expected "
+                        f"(n, 3, {height}, {width}) and (n, 1, {height}, {width}); {remedy}")
+    if count * 4 * 3 * height * width >= LARGEST_FILE:
+        raise UserError(f"{path}: more than 2 GB of images, which Caffe cannot read from one file; {remedy}")
+    return count
 
 
 def _solver_text(solver, folder, vgg):

@@ -1,4 +1,4 @@
-"""What the shallow net trains on, read a batch at a time from what data.prepare wrote."""
+"""What the shallow net trains on, read a batch at a time from what shallow.prepare wrote."""
 import contextlib
 
 import h5py

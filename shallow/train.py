@@ -1,4 +1,4 @@
-"""python -m shallow.train: train the shallow net on what data.prepare wrote (section 3.2).
+"""python -m shallow.train: train the shallow net on what shallow.prepare wrote (section 3.2).
 
 The run folder holds config.json, log.csv, checkpoint.npz while it lasts, best.npz (the weights with the
 lowest loss on the validation images so far) and at the end weights.npz. Interrupted or killed, the same
@@ -28,7 +28,7 @@ def main():
     """Parse the command line and train."""
     parser = argparse.ArgumentParser(prog="python -m shallow.train", description=__doc__.split("\n\n")[0],
                                      epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("--data", required=True, help="folder that data.prepare wrote")
+    parser.add_argument("--data", required=True, help="folder that shallow.prepare wrote")
     parser.add_argument("--run", required=True, help="run folder, e.g. build/runs/NAME")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo",
                         help="the paper's 1,000 epochs, what the released script did, or as many updates as take "
@@ -65,7 +65,7 @@ def train(data, folder, settings, restart=False, resume=False, checkpoint_second
 
     Parameters
     ----------
-    data : path, written by data.prepare
+    data : path of the folder that shallow.prepare wrote
     folder : path of the run folder
     settings : dict
         As `shallow.settings.resolve` gives them.
@@ -83,7 +83,7 @@ def train(data, folder, settings, restart=False, resume=False, checkpoint_second
         full, or there is no C++ compiler.
     """
     # a later `make data` with other images must not go unnoticed
-    settings = {**settings, "data": runs.prepared_data(data)}
+    settings = {**settings, "data": runs.prepared_data(data, "shallow")}
     with runs.lock_folder(folder):
         runs.start(folder, "shallow", settings, {}, FILES, restart=restart, resume=resume)
         _train(data, folder, settings, checkpoint_seconds)

@@ -1,4 +1,4 @@
-"""What several tests share: tiny data sets, prepared arrays, weights, and the real data beside the checkout."""
+"""What several tests share: weights, and the real data beside the checkout."""
 import os
 import signal
 import subprocess
@@ -37,16 +37,6 @@ def salicon_root():
     if not root.is_dir():
         pytest.skip(f"the sample of SALICON is not beside the checkout (looked for {root})")
     return root
-
-
-@pytest.fixture(scope="session")
-def prepared(tmp_path_factory):
-    """What data.prepare makes of 40 synthetic images at demo scale: 32 + 8 for one net, 36 + 4 for the other."""
-    from data.prepare import prepare
-
-    out = tmp_path_factory.mktemp("prepared") / "synthetic"
-    prepare("synthetic", None, out, "demo", limit=40, jobs=2)
-    return out
 
 
 @pytest.fixture(scope="session")

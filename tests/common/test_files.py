@@ -152,7 +152,7 @@ def test_bugs_keep_their_traceback():
 
 
 def test_no_command_needs_its_heavy_imports_for_help():
-    commands = ("data.prepare", "shallow.train", "deep.train", "models.predict", "evaluation.score", "evaluation.tables",
+    commands = ("shallow.prepare", "deep.prepare", "shallow.train", "deep.train", "models.predict", "evaluation.score", "evaluation.tables",
                 "data.check", "data.sources")
     code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
             "print([m for m in ('theano', 'caffe', 'cv2', 'h5py', 'scipy', 'joblib') if m in sys.modules])")

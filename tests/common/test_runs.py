@@ -2,6 +2,7 @@ import pytest
 
 from common import runs
 from common.errors import UserError
+from common.files import write_json
 from data.maps import Maps, write_maps
 
 
@@ -26,6 +27,13 @@ def test_resuming_with_another_matrix_library_is_warned_of(tmp_path, monkeypatch
     runs.start(tmp_path, "deep", {"seed": 1}, {}, (), resume=True)
     warning = capsys.readouterr().err
     assert warning.startswith(f"warning: {tmp_path}") and "Nehalem, 7 threads" in warning and warning.count("\n") == 1
+
+
+def test_data_of_the_other_net_are_an_error(tmp_path):
+    write_json(tmp_path / "manifest.json", {"net": "deep", "fingerprint": "1", "train": 9})
+    assert runs.prepared_data(tmp_path, "deep") == {"net": "deep", "train": 9}
+    with pytest.raises(UserError, match="holds no training data of the shallow net; give the folder .*shallow.prepare"):
+        runs.prepared_data(tmp_path, "shallow")
 
 
 def test_config_records_settings_and_versions(tmp_path):

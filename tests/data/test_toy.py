@@ -10,7 +10,7 @@ from common.errors import UserError
 from common.files import read_json
 from data import load
 from data.dataset import LOADERS
-from data.prepare import prepare
+from shallow.prepare import prepare
 from tests.conftest import REPOSITORY
 
 

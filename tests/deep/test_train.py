@@ -141,13 +141,12 @@ def test_a_damaged_snapshot_is_named(stopped, prepared, tmp_path, pattern, damag
 
 def test_a_failed_check_of_caffe_is_one_line(prepared, tmp_path):
     """Data that passes our look at it but not Caffe's: numbers of a type that it does not read."""
-    (tmp_path / "deep").mkdir()
     for split in ("train", "val"):
-        with h5py.File(tmp_path / f"deep/{split}_000.h5", "w") as shard:
+        with h5py.File(tmp_path / f"{split}_000.h5", "w") as shard:
             shard["data"] = np.zeros((4, 3, 96, 128), bool)
             shard["label"] = np.zeros((4, 1, 96, 128), "f4")
     manifest = read_json(prepared / "manifest.json")
-    manifest["deep"].update(train=4, val=4)
+    manifest.update(train=4, val=4)
     write_json(tmp_path / "manifest.json", manifest)
     line = one_line(command("deep.train", "--data", tmp_path, "--run", tmp_path / "run"))
     assert line.startswith("error: Caffe stopped: ") and "caffe.log" in line
@@ -164,28 +163,29 @@ IMAGES, MAPS = np.zeros((4, 3, 96, 128), "f4"), np.zeros((4, 1, 96, 128), "f4")
 
 
 @pytest.mark.parametrize("damage, complaint", [
-    (lambda deep: (deep / "train_000.h5").write_bytes(b"HDF"), r"train_000\.h5: damaged"),
-    (lambda deep: (deep / "train_000.h5").write_bytes((deep / "train_000.h5").read_bytes()[:-5000]), r"train_000\.h5: damaged"),
-    (lambda deep: (deep / "val_000.h5").unlink(), r"no val_\*\.h5"),
-    (lambda deep: _rewrite(deep / "val_000.h5", image=IMAGES, label=MAPS), r"val_000\.h5: damaged .*'data'"),
-    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES), r"val_000\.h5: damaged .*'label'"),
-    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES[..., :64], label=MAPS), r"data of shape \(4, 3, 96, 64\).* wanted"),
-    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES, label=MAPS[:3]), r"label of shape \(3, 1, 96, 128\)"),
-    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
-    (lambda deep: _rewrite(deep / "val_000.h5", data=IMAGES[:3], label=MAPS[:3]), r"3 images in its val_\*\.h5, where the manifest says 4"),
-    (lambda deep: (deep.parent / "manifest.json").write_text("{"), r"manifest\.json: not valid JSON"),
-    (lambda deep: (deep.parent / "manifest.json").write_text('{"deep": {}}'), r"manifest\.json: lacks some .*mean_bgr"),
+    (lambda data: (data / "train_000.h5").write_bytes(b"HDF"), r"train_000\.h5: damaged"),
+    (lambda data: (data / "train_000.h5").write_bytes((data / "train_000.h5").read_bytes()[:-5000]), r"train_000\.h5: damaged"),
+    (lambda data: (data / "val_000.h5").unlink(), r"no val_\*\.h5"),
+    (lambda data: _rewrite(data / "val_000.h5", image=IMAGES, label=MAPS), r"val_000\.h5: damaged .*'data'"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES), r"val_000\.h5: damaged .*'label'"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[..., :64], label=MAPS), r"data of shape \(4, 3, 96, 64\).* expected"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES, label=MAPS[:3]), r"label of shape \(3, 1, 96, 128\)"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:3], label=MAPS[:3]), r"the val_\*\.h5 hold 3 images, but the manifest lists 4"),
+    (lambda data: (data / "manifest.json").write_text("{"), r"manifest\.json: not valid JSON"),
+    (lambda data: (data / "manifest.json").write_text('{"net": "deep"}'), r"manifest\.json: lacks mean_bgr, .*make data"),
+    (lambda data: (data / "manifest.json").write_text('{"net": "shallow"}'), r"data: holds no training data of the deep net; give"),
 ])
 def test_damaged_data_is_named_before_caffe_sees_it(prepared, tmp_path, damage, complaint):
     shutil.copytree(prepared, tmp_path / "data")
-    damage(tmp_path / "data/deep")
+    damage(tmp_path / "data")
     assert re.search(complaint, one_line(command("deep.train", "--data", tmp_path / "data", "--run", tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
 
 def test_nan_in_the_data_ends_the_run_with_its_iteration(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "data")
-    with h5py.File(tmp_path / "data/deep/train_000.h5", "r+") as shard:
+    with h5py.File(tmp_path / "data/train_000.h5", "r+") as shard:
         shard["data"][0, 0, 5, 5] = np.nan
     line = one_line(command("deep.train", "--data", tmp_path / "data", "--run", tmp_path / "run"))
     assert re.search(r"loss is nan in iteration 1: the learning diverged; lower base_lr .*--restart", line)
@@ -301,7 +301,7 @@ def in_copy(folder, change, *arguments):
     """deep.train with run folder folder/run, in a copy of the project whose train_val.prototxt is changed."""
     copy = folder / "checkout"
     shutil.rmtree(copy, ignore_errors=True)
-    for part in ("data", "deep"):
+    for part in ("common", "data", "deep"):
         shutil.copytree(REPOSITORY / part, copy / part, ignore=shutil.ignore_patterns("__pycache__"))
     path = copy / "deep/train_val.prototxt"
     changed = change(path.read_text())
@@ -347,7 +347,7 @@ def test_a_deconvolution_without_a_filler_is_said(prepared, tmp_path):
 def test_a_path_with_a_space_is_refused_before_caffe_sees_it(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "my data")
     line = one_line(command("deep.train", "--data", tmp_path / "my data", "--run", tmp_path / "run"))
-    assert "no path with a space" in line
+    assert "cannot read a path with a space" in line
 
 
 def test_last_words(tmp_path):
