@@ -38,6 +38,8 @@ class Predictor:
         The engine is not there, the weights are damaged, diverged or another net's, or a parameter is not known.
     """
 
+    batch_size = 1
+
     def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released"):
         beside = read_config(weights, "deep").get("predict", {})
         defaults = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,

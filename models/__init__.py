@@ -1,5 +1,7 @@
-"""Trained weights and their use: `load` gives a Predictor of either net."""
+"""Trained weights and their use: `load` opens either net as a Predictor."""
 import inspect
+
+import numpy as np
 
 from common.errors import UserError
 
@@ -13,19 +15,19 @@ def load(net, weights, **options):
     ----------
     net : "shallow" or "deep"
     weights : path
-        An .npz for the shallow net, a .caffemodel for the deep one.
+        An .npz for the shallow net, a .caffemodel for the deep net.
     **options
-        Of that net's Predictor.
+        Options of that net's Predictor.
 
     Returns
     -------
-    Predictor
+    common.predictor.Predictor
         `.predict(image uint8 (H, W, 3) RGB) -> float32 (H, W)` in [0, 1].
 
     Raises
     ------
     UserError
-        There is no such net, its weights or its engine cannot be loaded, or an option is not known.
+        The net or an option is unknown, or the weights or the engine cannot be loaded.
     """
     if net == "shallow":
         from shallow.predictor import Predictor
@@ -33,21 +35,21 @@ def load(net, weights, **options):
         from deep.predictor import Predictor
     else:
         raise UserError(f"there is no net {net!r}; choose one of: {', '.join(NETS)}")
-    known = [name for name in inspect.signature(Predictor).parameters if name != "weights"]
+    names = [name for name in inspect.signature(Predictor).parameters if name != "weights"]
     for name in options:
-        if name not in known:
-            raise UserError(f"the {net} net has no option {name!r}; choose from: {', '.join(known)}")
+        if name not in names:
+            raise UserError(f"the {net} net has no option {name!r}; choose from: {', '.join(names)}")
     return Predictor(weights, **options)
 
 
 def as_pysaliency(net, weights, cache=True, **options):
-    """A trained net as a model of pysaliency, to be scored and compared by that library.
+    """Open a trained net as a model of pysaliency, for that library's metrics and comparisons.
 
     Parameters
     ----------
-    net, weights, **options : as for `load`
+    net, weights, **options : as in `load`
     cache : bool
-        Keep the maps in memory, as pysaliency's models do.
+        Keep the saliency maps in memory, as other models of pysaliency do.
 
     Returns
     -------
@@ -56,15 +58,13 @@ def as_pysaliency(net, weights, cache=True, **options):
     Raises
     ------
     UserError
-        pysaliency is not installed, or as for `load`.
+        pysaliency is not installed, or as in `load`.
     """
     try:
         from pysaliency import SaliencyMapModel
     except ImportError as error:
-        raise UserError(f"pysaliency cannot be imported ({error}); install it, and PyTorch, which it wants, with pip") \
-            from error
-    import numpy as np
-
+        raise UserError(f"pysaliency cannot be imported ({error}); install it with `make extras`, and PyTorch, which "
+                        "it needs, with pip") from error
     predictor = load(net, weights, **options)
 
     class Net(SaliencyMapModel):

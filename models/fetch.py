@@ -1,9 +1,9 @@
-"""python -m models.fetch NAME: a model's weights, from the net or from a file that you have.
+"""python -m models.fetch NAME: download the weights of a model, or import them from a file.
 
-Downloads resume where they stopped, mirrors are tried in turn, and what came is verified: by the hash where one is
-published, by its layers otherwise. Pickles of the shallow net become weights.npz, without running anything of them.
+A download resumes where it stopped, mirrors are tried in turn, and the file is verified: by its hash if one is
+published, by its layers otherwise. Pickles of the shallow net are converted to weights.npz without executing anything
+in them.
 """
-import argparse
 import contextlib
 import glob
 import hashlib
@@ -14,112 +14,127 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from common.arguments import Parser
 from common.errors import UserError, WrongFile, os_error_message, run
-from models.cards import names, read_card
+from common.files import atomic, need_space
+from common.progress import progress
+from deep.prototxt import DEPLOY
+from deep.weights import check_weights, net_shapes, read_caffemodel
+from models.cards import model_names, read_card
 
 STORE = Path("build/models")
-TRIES = 5  # a source is asked so often without a byte of progress
-WAIT = 1.0  # seconds before it is asked again, doubled each time
-TIMEOUT = 60  # seconds without an answer
+TRIES = 5  # requests to one source in a row that bring no byte
+WAIT = 1.0  # seconds before the next request, doubled each time
+TIMEOUT = 60  # seconds without data
 CHUNK = 1 << 20
-RAW = "application/vnd.github.raw, */*"  # GitHub gives a blob itself for it, and not a description
+RAW = "application/vnd.github.raw, */*"  # with it, GitHub sends the content of a blob instead of its description
 
 
 def main():
     """Parse the command line and fetch."""
-    parser = argparse.ArgumentParser(prog="python -m models.fetch", description=__doc__.split("\n\n")[0],
-                                     epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("name", help=f"one of: {', '.join(names())}")
-    parser.add_argument("--file", help="take this file instead of downloading, got by other means")
+    parser = Parser("models.fetch", __doc__)
+    parser.add_argument("name", help=f"one of: {', '.join(model_names())}")
+    parser.add_argument("--file", help="import this file instead of downloading")
     parser.add_argument("--allow", action="append", default=[], metavar="MODULE.NAME",
-                        help="a name in a pickle that is no reason to refuse it (nothing of it is run, ever)")
-    parser.add_argument("--out", help=f"folder to put it in (default: {STORE}/NAME)")
+                        help="accept this name in a pickle; nothing in it is ever executed")
+    parser.add_argument("--out", help=f"folder to write to (default: {STORE}/NAME)")
     args = parser.parse_args()
     path = fetch(args.name, args.file, args.out, args.allow)
     net = read_card(args.name)["net"]
     if net == "none":
         print(f"{path}\nnext: make train-deep VGG={path}")
     else:
-        print(f"{path}\nnext: make predict NET={net} WEIGHTS={path} IMAGES=picture-or-folder OUT=maps")
+        print(f"{path}\nnext: make predict NET={net} WEIGHTS={path} IMAGES=file-or-folder OUT=maps")
 
 
 def fetch(name, file=None, out=None, allow=(), wait=WAIT):
-    """Have a model's weights on this disk.
+    """Download or import the weights of a model.
 
     Parameters
     ----------
     name : str
         Of a card in models/cards.
     file : path or None
-        A file to take instead of downloading.
+        Import this file instead of downloading.
     out : path of a folder, or None for build/models/NAME
     allow : collection of str
-        Names in a pickle that are no reason to refuse it, see `models.released.pickled.read_pickle`.
+        Names in a pickle to accept, see `models.released.pickled.read_pickle`.
     wait : float
-        Seconds before a source that failed is asked again, doubled each time.
+        Seconds before a source that failed is tried again, doubled each time.
 
     Returns
     -------
     Path
-        What a Predictor, or `--vgg`, takes: the file itself, or the weights.npz made of a pickle.
+        The weights, for a Predictor or `--vgg`: the file itself, or the weights.npz that a pickle was converted to.
 
     Raises
     ------
     UserError
-        There is no such model, no source gave it, or what came is something else. A part stays for the next try.
+        There is no such model, no source sent the file, or the file is another one. A partial download remains, and
+        the next call resumes it.
     """
     card = read_card(name)
     if "urls" not in card:
         raise UserError(f"{name} is not distributed; {card['make']} makes it")
     folder = Path(out or STORE / name)
     path = folder / card["file"]
-    ready = path.with_name("weights.npz") if path.suffix == ".pickle" else path
-    if ready.is_file() and file is None:
-        if ready == path:
+    weights = path.with_name("weights.npz") if path.suffix == ".pickle" else path
+    if weights.is_file() and file is None:
+        if weights == path:
             _verify(path, card)
-        return ready
+        return weights
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(os_error_message(error)) from error
     if file is None and path.is_file():
-        file = path  # put there by hand
-    if file is not None:
-        if not Path(file).is_file():
-            raise UserError(f"{file}: no such file; check the path")
-        _accept(Path(file), path, ready, card, allow)
-        return ready
+        file = path  # the user has put it there
+    if file is None:
+        _download_from_mirrors(name, path, weights, card, allow, wait)
+    elif Path(file).is_file():
+        _install(Path(file), path, weights, card, allow)
+    else:
+        raise UserError(f"{file}: no such file; check the path")
+    return weights
+
+
+def _download_from_mirrors(name, path, weights, card, allow, wait):
+    """Download a file from the first source that sends the right one, and install it; UserError if none does."""
     problems = []
     for index, url in enumerate(card["urls"]):
-        part = path.with_name(f"{path.name}.part{index}")  # sources need not have the same bytes
+        part = path.with_name(f"{path.name}.part{index}")  # one per source, since their files may differ
         try:
             _download(url, part, wait)
-            _accept(part, path, ready, card, allow)
-            for other in folder.glob(f"{glob.escape(path.name)}.part*"):
+            _install(part, path, weights, card, allow)
+            for other in path.parent.glob(f"{glob.escape(path.name)}.part*"):
                 other.unlink()
-            return ready
+            return
         except Unavailable as error:
             problems.append(f"{url}: {error}")
         except WrongFile as error:
             problems.append(f"{url}: {error}")
-            if path.suffix != ".pickle":  # gigabytes that --allow may yet open
+            if path.suffix != ".pickle":  # --allow may accept a pickle later; do not download gigabytes again
                 _remove(part)
-    raise UserError(f"{name}: no source gave it ({'; '.join(problems)}); get {card['file']} by other means and put it "
-                    f"at {path}, or run: python -m models.fetch {name} --file path/to/{card['file']}")
+    raise UserError(f"{name}: cannot be downloaded ({'; '.join(problems)}); get {card['file']} in another way and put "
+                    f"it at {path}, or run: python -m models.fetch {name} --file path/to/{card['file']}")
 
 
 def _remove(part):
-    """Remove a part and the note of which file it is of."""
-    for path in (part, part.with_name(f"{part.name}.tag")):
+    """Remove a partial download and its tag, which identifies the file it is part of."""
+    for path in (part, _tag(part)):
         path.unlink(missing_ok=True)
 
 
+def _tag(part):
+    return part.with_name(f"{part.name}.tag")
+
+
 class Unavailable(Exception):
-    """A source that gives nothing, or nothing more."""
+    """A source does not send the file, or no more of it."""
 
 
 def _download(url, part, wait):
-    """Bring `part` to its full length, going on from what is there."""
+    """Download `part` to its full length, starting from the bytes it already has; Unavailable if that fails."""
     failures, delay, longest = 0, wait, _length(part)
     while True:
         try:
@@ -127,13 +142,13 @@ def _download(url, part, wait):
                 return
             reason = "the connection ended early"
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # nothing beyond what is there: all of it, or of another file
+            reason = f"HTTP error {error.code} {error.reason}"
+            if error.code == 416:  # no bytes beyond those: the part is complete, or of another file
                 if error.headers.get("Content-Range", "").endswith(f"/{_length(part)}"):
                     return
                 _remove(part)
             elif error.code < 500 and error.code not in (408, 429):
-                raise Unavailable(f"answers {error.code} {error.reason}") from error
-            reason = f"answers {error.code} {error.reason}"
+                raise Unavailable(reason) from error
         except (OSError, http.client.HTTPException) as error:
             reason = str(getattr(error, "reason", error)) or type(error).__name__
         grown = _length(part) > longest
@@ -150,39 +165,56 @@ def _length(part):
 
 
 def _transfer(url, part):
-    """Ask once for the rest of the file; True if all of it came. UserError if it cannot be written."""
-    from common.files import need_space
-    from common.progress import progress
+    """Try once to download the rest of a file, and append it to `part`.
 
-    tag = part.with_name(f"{part.name}.tag")
-    have = _length(part) if tag.is_file() else 0
+    Returns
+    -------
+    bool
+        True if the file is complete.
+
+    Raises
+    ------
+    UserError
+        `part` cannot be written.
+    Unavailable
+        The source sent something else.
+    """
+    tag = _tag(part)
+    size = _length(part) if tag.is_file() else 0
     headers = {"User-Agent": "saliency-2016", "Accept": RAW}
-    if have:
-        headers.update({"Range": f"bytes={have}-", "If-Range": tag.read_text()})  # the rest, of the same file only
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as answer:
-        if answer.headers.get_content_type() == "text/html":
-            raise Unavailable("answers with a page, not a file")
-        resumed = answer.status == 206 and answer.headers.get("Content-Range", "").startswith(f"bytes {have}-")
-        if answer.status == 206 and not resumed:
-            raise Unavailable("answers with another part than the one asked for")
-        have = have if resumed else 0
-        length = answer.headers.get("Content-Length", "")
-        total = have + int(length) if length.isdecimal() else None
-        need_space(part.parent, (total or have) - have)
-        with _writable(part, "ab" if resumed else "wb") as write, \
-                progress(total=total, initial=have, description=part.stem, unit="B") as bar:
+    if size:
+        headers.update({"Range": f"bytes={size}-", "If-Range": tag.read_text()})  # the rest, if the file is the same
+    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
+        resumed = _check_response(response, size)
+        size = size if resumed else 0
+        length = response.headers.get("Content-Length", "")
+        total = size + int(length) if length.isdecimal() else None
+        need_space(part.parent, (total or size) - size)
+        with _open_writer(part, "ab" if resumed else "wb") as write, \
+                progress(total=total, initial=size, description=part.stem, unit="B") as bar:
             if not resumed:
-                tag.write_text(answer.headers.get("ETag") or answer.headers.get("Last-Modified") or '"none"')
-            while block := answer.read1(CHUNK):  # what has come, without waiting for more
+                tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or '"none"')
+            while block := response.read1(CHUNK):  # bytes that have arrived, without waiting for a full chunk
                 write(block)
-                have += len(block)
+                size += len(block)
                 bar.update(len(block))
-    return total is None or have >= total
+    return total is None or size >= total
+
+
+def _check_response(response, size):
+    """Return True if a response continues a file after `size` bytes, False if it sends the whole file."""
+    if response.headers.get_content_type() == "text/html":
+        raise Unavailable("sends a web page instead of the file")
+    if response.status != 206:
+        return False
+    if not response.headers.get("Content-Range", "").startswith(f"bytes {size}-"):
+        raise Unavailable("sends another range of bytes than the requested one")
+    return True
 
 
 @contextlib.contextmanager
-def _writable(path, mode):
-    """A function that writes bytes to a file; what goes wrong with the disk is a UserError, not the source's fault."""
+def _open_writer(path, mode):
+    """Give a function that writes bytes to a file; an error of the disk is a UserError, not the source's fault."""
     try:
         with open(path, mode) as file:
             def write(block):
@@ -197,34 +229,29 @@ def _writable(path, mode):
         raise UserError(os_error_message(error)) from error
 
 
-def _accept(found, path, ready, card, allow):
-    """Verify a file and put it, or what it is turned into, in its place."""
-    from common.files import atomic, need_space
-
+def _install(source, path, weights, card, allow):
+    """Verify the file `source` and copy it to `path`, or convert it to `weights` if it is a pickle."""
     if path.suffix == ".pickle":
         from models.released.shallow import convert
 
-        convert(found, ready, allow)
+        convert(source, weights, allow)
         return
-    _verify(found, card)
-    if found == path:
-        return
-    need_space(path.parent, found.stat().st_size)
-    with atomic(path) as scratch:
-        shutil.copyfile(found, scratch)
+    _verify(source, card)
+    if source != path:
+        need_space(path.parent, source.stat().st_size)
+        with atomic(path) as scratch:
+            shutil.copyfile(source, scratch)
 
 
 def _verify(path, card):
-    """Raise WrongFile unless a file is what its card says: its hash where that is known, its layers otherwise."""
+    """Raise WrongFile unless a file is that of its card: by its hash if the card has one, by its layers otherwise."""
     if "git_blob" in card:
-        found = git_blob(path)
-        if found != card["git_blob"]:
-            raise WrongFile(f"{path}: is not the published file (git blob {found[:12]}..., not "
+        blob = git_blob(path)
+        if blob != card["git_blob"]:
+            raise WrongFile(f"{path}: is not the published file (git blob {blob[:12]}..., not "
                             f"{card['git_blob'][:12]}...); delete it and fetch it again")
     elif card["file"].endswith(".caffemodel"):
-        from deep.prototxt import DEPLOY
         from deep.surgery import read_vgg
-        from deep.weights import check_weights, net_shapes, read_caffemodel
 
         try:
             if card["net"] == "deep":
@@ -236,7 +263,7 @@ def _verify(path, card):
 
 
 def git_blob(path):
-    """The id that git gives a file: SHA-1 of "blob ", its size in bytes, a zero byte and its bytes."""
+    """Compute git's id of a file: SHA-1 of "blob ", its size in bytes, a zero byte and its bytes."""
     digest = hashlib.sha1(f"blob {Path(path).stat().st_size}\0".encode())
     with open(path, "rb") as file:
         while block := file.read(CHUNK):

@@ -1,17 +1,17 @@
-"""How much memory a net takes on this machine, beside what Table 1 counts."""
+"""Measure how much memory a net takes on this machine, to compare with Table 1."""
 import multiprocessing
 from pathlib import Path
 
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
-KINDS = {"Total (train)": "train", "Total (test)": "test"}  # rows of Table 1 that a process can be asked for
+KINDS = {"Total (train)": "train", "Total (test)": "test"}  # rows of Table 1 that can be measured
 
 
-def measure(net):
-    """Train and predict on one image, each in a process of its own, and see how far that grows.
+def measure_memory(net):
+    """Train and predict on one image, each in a new process, and measure how much the process grows.
 
-    What counts is the largest size of the process during an update or a prediction, less its size when
-    Theano or Caffe was loaded but no net: parameters, data, gradients, momentum, and what the engine's and
-    the matrix library's own buffers take.
+    The growth is the largest size of the process during an update or a prediction, less its size after Theano or Caffe
+    is loaded and before the net is built. It includes parameters, data, gradients, momentum, and the buffers of the
+    engine and of the matrix library.
 
     Parameters
     ----------
@@ -24,15 +24,15 @@ def measure(net):
     """
     if not RESET.exists():
         return {}
-    grown = {}
+    growth = {}
     for row, kind in KINDS.items():
         with multiprocessing.get_context("spawn").Pool(1) as pool:
-            grown[row] = pool.apply(_grown, (net, kind))
-    return grown
+            growth[row] = pool.apply(_process_growth, (net, kind))
+    return growth
 
 
-def _grown(net, kind):
-    """MiB, in a fresh process."""
+def _process_growth(net, kind):
+    """Return the growth in MiB; call it in a new process."""
     if net == "shallow":
         import shallow.backend  # noqa: F401  loads Theano
         from shallow.summary import one_image
@@ -41,13 +41,13 @@ def _grown(net, kind):
         from deep.summary import one_image
         load_caffe()
 
-    before = _kilobytes("VmRSS")
+    before = _status_kilobytes("VmRSS")
     with one_image(kind) as work:
-        RESET.write_text("5")  # proc(5): the high-water mark starts anew, without what building the net took
-        for _ in range(2):  # the second time with gradients and momentum of the first still there
+        RESET.write_text("5")  # proc(5): reset the peak, so that building the net does not count
+        for _ in range(2):  # twice, since gradients and momentum of the first update stay in memory
             work()
-        return (_kilobytes("VmHWM") - before) / 2**10
+        return (_status_kilobytes("VmHWM") - before) / 2**10
 
 
-def _kilobytes(field):
+def _status_kilobytes(field):
     return int(next(line for line in STATUS.read_text().splitlines() if line.startswith(field)).split()[1])

@@ -1,40 +1,38 @@
-"""python -m models.summary: what a net is made of, counted in the net itself (Table 1), and its first filters.
+"""python -m models.summary: count the blobs and parameters of a net (Table 1) and export its first filters.
 
-Writes OUT.json: every blob and parameter with its shape, the four rows of Table 1 in MiB of float32, and beside
-them the memory that training and prediction really take here, on one image each.
-With --weights also OUT.npy: the filters of the first layer, float32 (filters, rows, columns, 3), RGB, turned
-as they lie over the image (Figure 3).
+Writes OUT.json: every blob and parameter with its shape, the four rows of Table 1 in MiB of float32, and the memory
+that training and prediction take on this machine, with one image each. With --weights it also writes OUT.npy: the
+filters of the first layer, float32 (filters, rows, columns, 3), RGB, as correlation kernels (Figure 3).
 """
-import argparse
 import math
 
+import numpy as np
+
+from common.arguments import Parser
 from common.errors import run
+from common.files import atomic, write_json
 from models import NETS
+from models.memory import measure_memory
 
 FLOAT_BYTES = 4
-LARGEST = 3  # blobs and parameters that the summary names
+LARGEST = 3  # number of blobs and of parameters that the text names
 
 
 def main():
-    """Parse the command line and describe."""
-    parser = argparse.ArgumentParser(prog="python -m models.summary", description=__doc__.split("\n\n")[0],
-                                     epilog=__doc__.split("\n\n", 1)[1])
+    """Parse the command line, summarise the net and write the files."""
+    parser = Parser("models.summary", __doc__)
     parser.add_argument("--net", choices=NETS, required=True)
     parser.add_argument("--weights", help="weights.npz (shallow) or .caffemodel (deep), for the filters")
     parser.add_argument("--out", required=True, help="path without suffix: OUT.json and OUT.npy are written")
     args = parser.parse_args()
 
-    import numpy as np
-
-    from common.files import atomic, write_json
-    from models.memory import measure
     if args.net == "shallow":
         from shallow.summary import summary
     else:
         from deep.summary import summary
 
     blobs, parameters, filters = summary(args.weights)
-    description = {**summarise(args.net, blobs, parameters), "measured": measure(args.net)}
+    description = {**summarise(args.net, blobs, parameters), "measured": measure_memory(args.net)}
     write_json(f"{args.out}.json", description)
     if filters is not None:
         with atomic(f"{args.out}.npy") as scratch:
@@ -55,7 +53,7 @@ def summarise(net, blobs, parameters):
     Returns
     -------
     dict
-        What OUT.json holds: net, unit, blobs, parameters, values, memory.
+        The content of OUT.json: net, unit, blobs, parameters, values, memory.
     """
     values = {"data": sum(map(math.prod, blobs.values())), "parameters": sum(map(math.prod, parameters.values()))}
     data, learned = _mib(values["data"]), _mib(values["parameters"])
@@ -66,25 +64,25 @@ def summarise(net, blobs, parameters):
         "parameters": [{"name": name, "shape": list(shape)} for name, shape in parameters.items()],
         "values": values,
         # section 5.1: doubled in training "to account for the error signal during backpropagation"; the paper adds
-        # rounded numbers, so the sums may differ from its own in the last digit
+        # rounded numbers, so its sums may differ from these in the last digit
         "memory": {"Data": data, "Parameters": learned, "Total (train)": learned + 2 * data,
                    "Total (test)": learned + data},
     }
 
 
 def to_text(description):
-    """The rows of Table 1 and what weighs most, in a few lines."""
+    """Format the rows of Table 1 and the largest blobs and parameters, in a few lines."""
     values = dict(zip(("Data", "Parameters"), description["values"].values()))
     measured = description.get("measured", {})
     lines = [f"{description['net']} net, one image, float32"]
     for row, size in description["memory"].items():
         lines.append(f"  {row:<14}{size:8.2f} MiB" + (f"  {values[row]:>11,} values" if row in values else "")
                      + (f"; the process grows by {measured[row]:,.0f} MiB" if row in measured else ""))
-    for what in ("blobs", "parameters"):
-        largest = sorted(description[what], key=lambda part: -math.prod(part["shape"]))[:LARGEST]
-        lines.append(f"  largest {what}: " + ", ".join(
-            f"{part['name']} {'x'.join(map(str, part['shape']))} ({_mib(math.prod(part['shape'])):.2f} MiB)"
-            for part in largest))
+    for part in ("blobs", "parameters"):
+        largest = sorted(description[part], key=lambda entry: -math.prod(entry["shape"]))[:LARGEST]
+        lines.append(f"  largest {part}: " + ", ".join(
+            f"{entry['name']} {'x'.join(map(str, entry['shape']))} ({_mib(math.prod(entry['shape'])):.2f} MiB)"
+            for entry in largest))
     return "\n".join(lines)
 
 

@@ -24,6 +24,8 @@ class Predictor:
         No C++ compiler, or the weights are damaged, diverged or another net's.
     """
 
+    batch_size = 32
+
     def __init__(self, weights, fit=None, smoothing=None):
         self._net, _, settings = load_net(weights)
         fit = fit or settings.get("fit", "squash")

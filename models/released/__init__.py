@@ -1,1 +1,1 @@
-"""The files that the authors published, read without running anything in them."""
+"""Read the files that the authors published, without executing anything in them."""

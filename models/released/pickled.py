@@ -1,14 +1,16 @@
-"""Reading a pickle without running it: what it would build is described, and nothing of it is built.
+"""Read a pickle without executing it: describe the objects that it would build, and build none of them.
 
-A pickle is a program. It names functions of any module and calls them, so opening a stranger's file with Python's own
-reader can do anything. This reader knows the instructions of Python 2's protocol 2 and keeps to bookkeeping: where the
-program calls something, a `PickledObject` notes what and with which arguments; whoever wants an array out of it asks
-`to_array`. Names that weights have no use for are refused all the same, so that a forged file is told as one.
+A pickle is a program: it names functions of any module and calls them. Python's own reader executes that program, so
+a file from an unknown source can do anything. This reader implements the instructions of protocol 2, which Python 2
+writes, as bookkeeping only: where the program calls something, a `PickledObject` records the name and the arguments.
+`to_array` converts such a record to an array. A name that weights do not need is an error all the same, so that a
+forged file is recognised.
 
-Large strings are the training data in the authors' files: they are passed over unless `keep` says that
-an array of that shape is wanted, and memory stays bounded by what is kept.
+Large strings are the training data in the authors' files. They are skipped, unless `keep` accepts the shape of their
+array, so that memory is bounded by the arrays that are read.
 """
 import math
+import pickle  # for the names of its instructions only; nothing of it is called
 import re
 import struct
 
@@ -16,20 +18,35 @@ import numpy as np
 
 from common.errors import UserError, WrongFile, os_error_message
 
-LARGE = 1 << 20  # bytes of a string that is passed over unless wanted
-KEPT = 1 << 30  # bytes kept in all; the largest net's weights are a quarter of that
-INSTRUCTIONS = 3_000_000  # each takes up to a few hundred bytes of memory
-MANY = 64  # arguments of an object, axes of an array
-LINE = 512  # bytes of a name or number that is written as text
-PACKAGES = ("nolearn", "lasagne", "theano", "numpy", "scipy", "sklearn", "collections", "copy_reg", "copyreg",
-            "__main__")
-BUILTINS = ("object", "list", "dict", "set", "frozenset", "tuple", "int", "long", "float", "complex", "bool", "str",
-            "unicode", "slice", "xrange")
+LARGE_STRING = 1 << 20  # bytes of a string that is skipped unless its array is accepted
+MEMORY_LIMIT = 1 << 30  # bytes of all strings that are read; the largest net's weights are a quarter of that
+INSTRUCTION_LIMIT = 3_000_000  # each instruction takes up to a few hundred bytes of memory
+LENGTH_LIMIT = 64  # arguments of an object, axes of an array
+LINE_LIMIT = 512  # bytes of a name or number that is written as text
+ALLOWED_PACKAGES = ("nolearn", "lasagne", "theano", "numpy", "scipy", "sklearn", "collections", "copy_reg", "copyreg",
+                    "__main__")
+ALLOWED_BUILTINS = ("object", "list", "dict", "set", "frozenset", "tuple", "int", "long", "float", "complex", "bool",
+                    "str", "unicode", "slice", "xrange")
+RECONSTRUCTORS = ("copy_reg._reconstructor", "copyreg.__newobj__", "copy_reg.__newobj__")  # call their first argument
 REMEDY = "download it again, or take another file"
 
 
 class PickledObject:
-    """What a pickle would have built: `name` ("module.class") called with `args`, then given `state` and items."""
+    """Record of an object that a pickle would build.
+
+    Attributes
+    ----------
+    name : str
+        "module.class" of the class or function.
+    args : tuple
+        Arguments of the call.
+    state : object or None
+        What the object's `__setstate__` or `__dict__` would receive.
+    items : list
+        Values that would be appended to it.
+    pairs : dict
+        Values that would be set in it by key.
+    """
 
     def __init__(self, name, args=()):
         self.name, self.args = name, args
@@ -40,24 +57,24 @@ class PickledObject:
 
 
 class Skipped:
-    """A string that was passed over."""
+    """Placeholder of a string that was not read; `size` in bytes."""
 
     def __init__(self, size):
         self.size = size
 
 
 def read_pickle(path, keep=lambda shape: True, allow=(), advance=lambda size: None):
-    """Describe what is in a pickle.
+    """Describe the content of a pickle.
 
     Parameters
     ----------
     path : path
     keep : callable (tuple of int) -> bool
-        Whether the numbers of a large array of this shape are wanted; it is asked before they are read.
+        Return True to read the values of a large array of this shape, False to skip them; called before they are read.
     allow : collection of str
-        "module.name"s that are no reason to refuse the file, beside those of the libraries that made it.
+        Each a "module.name" that is accepted, in addition to the libraries that made the file.
     advance : callable (int)
-        Told of bytes read, for a progress bar.
+        Called with the number of bytes read, for a progress bar.
 
     Returns
     -------
@@ -66,8 +83,8 @@ def read_pickle(path, keep=lambda shape: True, allow=(), advance=lambda size: No
     Raises
     ------
     UserError
-        The file is missing, cut off, no pickle of protocol 2, names what weights have no use for, or wants
-        more memory than weights take. Nothing of it was run.
+        The file is missing, cut off, not a pickle of protocol 2, contains names that weights do not need, or needs
+        more memory than weights do. Nothing in it was executed.
     """
     try:
         with open(path, "rb") as file:
@@ -76,8 +93,8 @@ def read_pickle(path, keep=lambda shape: True, allow=(), advance=lambda size: No
         raise UserError(os_error_message(error)) from error
 
 
-def to_array(thing):
-    """The numbers of a pickled numpy array, or of one that was on a graphics card.
+def to_array(value):
+    """Convert the record of a numpy array, or of an array that was on a graphics card, to an array.
 
     Returns
     -------
@@ -86,259 +103,322 @@ def to_array(thing):
     Raises
     ------
     ValueError
-        It is not one, its numbers were passed over, or they do not fill its shape.
+        The value is not an array, its values were skipped, or they do not fill its shape.
     """
-    while isinstance(thing, PickledObject) and "CudaNdarray_unpickler" in thing.name and len(thing.args) == 1:
-        thing = thing.args[0]
-    if not (isinstance(thing, PickledObject) and thing.name.endswith("multiarray._reconstruct") and
-            isinstance(thing.state, tuple) and len(thing.state) == 5):
-        raise ValueError(f"a {type(thing).__name__} is not an array")
-    _, shape, kind, fortran, data = thing.state
+    while isinstance(value, PickledObject) and "CudaNdarray_unpickler" in value.name and len(value.args) == 1:
+        value = value.args[0]
+    if not (isinstance(value, PickledObject) and value.name.endswith("multiarray._reconstruct") and
+            isinstance(value.state, tuple) and len(value.state) == 5):
+        raise ValueError(f"a {type(value).__name__} is not an array")
+    _, shape, dtype, fortran, data = value.state
     if _is_shape(shape) and isinstance(data, Skipped):
-        raise ValueError(f"an array of shape {shape} was passed over, as none of that shape is wanted")
+        raise ValueError(f"an array of shape {shape} was skipped, because no array of that shape is expected")
     if not (_is_shape(shape) and isinstance(data, bytes)):
-        raise ValueError("an array has no shape, or its numbers are not there")
-    dtype = _dtype(kind)
+        raise ValueError("an array has no shape or no values")
+    dtype = _to_dtype(dtype)
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"an array says it has shape {shape} and holds {len(data)} bytes")
+        raise ValueError(f"an array has shape {shape} but {len(data)} bytes")
     return np.frombuffer(data, dtype).reshape(shape, order="F" if fortran else "C")
 
 
-def scalar(kind, data):
-    """A number of numpy's own types from its pickled type and bytes; None if they are none."""
+def to_scalar(dtype, data):
+    """Convert the record of a numpy scalar, its dtype and its bytes, to a number; None if it is not one."""
     try:
-        return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, _dtype(kind)).item()
+        return np.frombuffer(data.encode("latin-1") if isinstance(data, str) else data, _to_dtype(dtype)).item()
     except (ValueError, TypeError, AttributeError):
         return None
 
 
-def attribute(thing, name):
-    """`thing.name` as it would be, or None: from its state, which a class may have wrapped in a tuple."""
-    state = getattr(thing, "state", None)
-    for part in state if isinstance(state, tuple) else (state,):
-        if isinstance(part, dict) and name in part:
-            return part[name]
-    return None
+def state_dicts(value):
+    """List the dicts in the state of a PickledObject, whose class may have wrapped them in a tuple."""
+    state = getattr(value, "state", None)
+    return [part for part in (state if isinstance(state, tuple) else (state,)) if isinstance(part, dict)]
 
 
-def mapping(thing):
-    """[(key, value), ...] of a dict or an OrderedDict in any of its spellings; empty for something else."""
-    if isinstance(thing, dict):
-        return list(thing.items())
-    if not isinstance(thing, PickledObject):
+def attribute(value, name):
+    """Return the attribute `name` of a PickledObject, from its state; None if it has none."""
+    return next((state[name] for state in state_dicts(value) if name in state), None)
+
+
+def list_items(value):
+    """List the items of a list, or of an object of a class derived from list; empty for anything else."""
+    return value if isinstance(value, list) else value.items if isinstance(value, PickledObject) else []
+
+
+def dict_items(value):
+    """List the (key, value) pairs of a dict or of an OrderedDict, however it was pickled; empty for anything else."""
+    if isinstance(value, dict):
+        return list(value.items())
+    if not isinstance(value, PickledObject):
         return []
-    if thing.pairs:
-        return list(thing.pairs.items())
-    first = thing.args[0] if thing.args else None
-    pairs = first if isinstance(first, list) else []
-    return [tuple(pair) for pair in pairs
+    if value.pairs:
+        return list(value.pairs.items())
+    first = value.args[0] if value.args else None
+    return [tuple(pair) for pair in (first if isinstance(first, list) else [])
             if isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str | int)]
 
 
-def _dtype(thing):
-    """numpy's type of a pickled dtype: numbers of one size, of either byte order."""
-    code = thing.args[0] if isinstance(thing, PickledObject) and thing.name == "numpy.dtype" and thing.args else None
+def _to_dtype(value):
+    """Convert the record of a dtype to a dtype: numbers of a fixed size, of either byte order."""
+    code = value.args[0] if isinstance(value, PickledObject) and value.name == "numpy.dtype" and value.args else None
     if not (isinstance(code, str) and re.fullmatch(r"f[248]|[iu][1248]|b1", code)):
-        raise ValueError("numbers of a kind that weights are not")
-    order = thing.state[1] if isinstance(thing.state, tuple) and len(thing.state) > 1 else "<"
+        raise ValueError("an array's values are of a type that weights do not have")
+    order = value.state[1] if isinstance(value.state, tuple) and len(value.state) > 1 else "<"
     return np.dtype((order if order in ("<", ">") else "<") + code)
 
 
 def _is_shape(value):
-    return (isinstance(value, tuple) and len(value) <= MANY
+    return (isinstance(value, tuple) and len(value) <= LENGTH_LIMIT
             and all(type(length) is int and length >= 0 for length in value))
 
 
 class _Mark:
-    """Where a list of arguments begins on the stack."""
+    """The place on the stack where a list of values begins."""
 
 
 class _Reader:
+    """The state of a pickle's program: its stack, and its memo of values by number."""
+
     def __init__(self, path, file, keep, allow, advance):
         self.path, self.file, self.keep, self.allow, self.advance = path, file, keep, allow, advance
-        self.stack, self.memo, self.kept = [], {}, 0
+        self.stack, self.memo, self.memory = [], {}, 0
         self.size = file.seek(0, 2)
         file.seek(0)
 
     def read(self):
         count = 0
-        while (code := self.bytes(1)) != b".":
+        while (code := self.read_bytes(1)) != pickle.STOP:
             if code not in _INSTRUCTIONS:
-                self.fail(f"instruction {code!r} at byte {self.file.tell() - 1} is none of a pickle of protocol 2")
-            if (count := count + 1) > INSTRUCTIONS:
-                self.fail(f"has more than {INSTRUCTIONS:,} instructions, which no net's weights need")
+                self.fail(f"instruction {code!r} at byte {self.file.tell() - 1} is not part of pickle protocol 2")
+            if (count := count + 1) > INSTRUCTION_LIMIT:
+                self.fail(f"has more than {INSTRUCTION_LIMIT:,} instructions, and weights need fewer")
             _INSTRUCTIONS[code](self)
         return self.pop()
 
-    def fail(self, what):
-        raise WrongFile(f"{self.path}: {what}; {REMEDY}")
+    def fail(self, fault):
+        raise WrongFile(f"{self.path}: {fault}; {REMEDY}")
 
-    def bytes(self, size):
-        if size < 0 or size > self.size - self.file.tell():  # asked before memory is
+    # bytes of the file
+
+    def check_available(self, size):
+        """Raise WrongFile if the file has fewer than `size` bytes left; called before memory is allocated for them."""
+        if size < 0 or size > self.size - self.file.tell():
             self.fail(f"cut off at byte {self.file.tell()} of {self.size}, or not a pickle")
+
+    def read_bytes(self, size):
+        self.check_available(size)
         return self.file.read(size)
 
-    def kept_bytes(self, size):
-        self.kept += size
-        if self.kept > KEPT:
-            self.fail(f"holds more than {KEPT >> 20} MB besides training data")
-        return self.bytes(size)
+    def read_content(self, size):
+        """Read the bytes of a string, which count towards the memory limit."""
+        self.memory += size
+        if self.memory > MEMORY_LIMIT:
+            self.fail(f"holds more than {MEMORY_LIMIT >> 20} MB besides training data")
+        return self.read_bytes(size)
 
-    def number(self, form):
-        return struct.unpack(form, self.bytes(struct.calcsize(form)))[0]
+    def read_number(self, form):
+        """Read a number of a fixed size; `form` is a format of the struct module."""
+        return struct.unpack(form, self.read_bytes(struct.calcsize(form)))[0]
 
-    def line(self):
-        text = self.file.readline(LINE)
-        if not text.endswith(b"\n"):
-            self.fail(f"a name at byte {self.file.tell()} does not end")
-        return text[:-1].decode("latin-1")
+    def read_line(self):
+        line = self.file.readline(LINE_LIMIT)
+        if not line.endswith(b"\n"):
+            self.fail(f"the line that ends at byte {self.file.tell()} is cut off or too long")
+        return line[:-1].decode("latin-1")
 
-    def pop(self):
-        if not self.stack or isinstance(self.stack[-1], _Mark):
-            self.fail(f"takes from an empty stack at byte {self.file.tell()}")
-        return self.stack.pop()
-
-    def pop_mark(self):
-        """Everything since the last mark."""
-        taken = []
-        while self.stack and not isinstance(self.stack[-1], _Mark):
-            taken.append(self.stack.pop())
-        if not self.stack:
-            self.fail(f"takes what was never begun at byte {self.file.tell()}")
-        self.stack.pop()
-        return taken[::-1]
+    # the stack and the memo
 
     def push(self, value):
         self.stack.append(value)
 
-    def string(self, size):
-        """A string of Python 2: text where it is short, bytes or `Skipped` where it is an array's."""
-        # an array's state is (version, shape, dtype, whether columns come first, bytes)
-        is_data = len(self.stack) > 3 and type(self.stack[-1]) is bool and _is_shape(self.stack[-3])
-        if size > LARGE and not (is_data and self.keep(self.stack[-3])):
-            self.bytes(0 if size <= self.size - self.file.tell() else -1)
-            self.file.seek(size, 1)
-            self.advance(size)
-            return self.push(Skipped(size))
-        data = self.kept_bytes(size)
-        self.advance(size)
-        return self.push(data if is_data or size > LINE else data.decode("latin-1"))
+    def pop(self):
+        if not self.stack or isinstance(self.stack[-1], _Mark):
+            self.fail(f"takes a value from an empty stack at byte {self.file.tell()}")
+        return self.stack.pop()
 
-    def named(self, module, name):
-        full = f"{module}.{name}"
-        fine = module.split(".")[0] in PACKAGES or (module in ("__builtin__", "builtins") and name in BUILTINS)
-        if not fine and full not in self.allow:
-            raise WrongFile(f"{self.path}: names {full}, which weights have no use for; nothing of it was run. Open it "
-                            f"with nothing else; take another file, or read on past the name with --allow {full}")
-        return PickledObject(full)
-
-    def call(self, callee, args):
-        if not (isinstance(callee, PickledObject) and isinstance(args, tuple)):
-            self.fail(f"calls what is no name at byte {self.file.tell()}")
-        return PickledObject(callee.name, args)
-
-    def reduce(self):
-        args, callee = self.pop(), self.pop()
-        if isinstance(callee, PickledObject) and callee.name in ("copy_reg._reconstructor", "copyreg.__newobj__",
-                                                         "copy_reg.__newobj__") and args and isinstance(args[0], PickledObject):
-            if len(args) > MANY:
-                self.fail(f"makes an object of {len(args)} arguments")
-            callee, args = args[0], args[1:]
-        self.push(self.call(callee, args))
-
-    def object(self):
-        taken = self.pop_mark()
-        self.push(self.call(taken[0] if taken else None, tuple(taken[1:])))
-
-    def inst(self):
-        module, name = self.line(), self.line()
-        self.push(self.call(self.named(module, name), tuple(self.pop_mark())))
-
-    def build(self):
-        state, target = self.pop(), self.peek()
-        if isinstance(target, PickledObject):
-            target.state = state
+    def pop_to_mark(self):
+        """Remove and return all values above the last mark, and remove the mark."""
+        values = []
+        while self.stack and not isinstance(self.stack[-1], _Mark):
+            values.append(self.stack.pop())
+        if not self.stack:
+            self.fail(f"a list of values ends at byte {self.file.tell()} without a beginning")
+        self.stack.pop()
+        return values[::-1]
 
     def peek(self):
         value = self.pop()
         self.push(value)
         return value
 
-    def append(self, values):
+    def store(self, key):
+        self.memo[key] = self.peek()
+
+    def recall(self, key):
+        if key not in self.memo:
+            self.fail(f"uses a value before storing it, at byte {self.file.tell()}")
+        self.push(self.memo[key])
+
+    # plain values
+
+    def push_string(self, size):
+        """Push a string of Python 2: str if it is short, bytes or `Skipped` if it holds the values of an array."""
+        # the state of an array is (version, shape, dtype, whether columns come first, bytes)
+        is_data = len(self.stack) > 3 and type(self.stack[-1]) is bool and _is_shape(self.stack[-3])
+        if size > LARGE_STRING and not (is_data and self.keep(self.stack[-3])):
+            self.check_available(size)
+            self.file.seek(size, 1)
+            self.advance(size)
+            return self.push(Skipped(size))
+        data = self.read_content(size)
+        self.advance(size)
+        return self.push(data if is_data or size > LINE_LIMIT else data.decode("latin-1"))
+
+    def push_unicode(self, size):
+        if size > LARGE_STRING:
+            self.fail(f"has a text of {size} bytes at byte {self.file.tell()}")
+        self.push(self.read_content(size).decode("utf-8", "replace"))
+
+    def push_long(self, size):
+        if size > LINE_LIMIT:
+            self.fail(f"has a number of {size} bytes at byte {self.file.tell()}")
+        self.push(int.from_bytes(self.read_bytes(size), "little", signed=True))
+
+    def push_text_number(self, kind):
+        """Push a number that is written as text; `kind` is int or float."""
+        text = self.read_line()
+        try:
+            self.push({"00": False, "01": True}[text] if text in ("00", "01") else kind(text.rstrip("L")))
+        except ValueError:
+            self.fail(f"{text[:40]!r} at byte {self.file.tell()} is not a number")
+
+    def push_tuple(self, size):
+        self.push(tuple([self.pop() for _ in range(size)][::-1]))
+
+    def push_dict(self):
+        values = self.pop_to_mark()
+        self.push({})
+        self.set_items(values)
+
+    # names, calls and objects: recorded, never executed
+
+    def name_object(self, module, name):
+        """Return the record of a class or function; raise WrongFile if weights do not need it."""
+        full_name = f"{module}.{name}"
+        allowed = (module.split(".")[0] in ALLOWED_PACKAGES
+                   or module in ("__builtin__", "builtins") and name in ALLOWED_BUILTINS)
+        if not allowed and full_name not in self.allow:
+            raise WrongFile(f"{self.path}: contains the name {full_name}, which weights do not need; nothing in it was "
+                            f"executed. Do not open it with another program; take another file, or accept this name "
+                            f"with --allow {full_name}")
+        return PickledObject(full_name)
+
+    def record_call(self, function, args):
+        """Return the record of a call."""
+        if not (isinstance(function, PickledObject) and isinstance(args, tuple)):
+            self.fail(f"calls something that is not a function at byte {self.file.tell()}")
+        return PickledObject(function.name, args)
+
+    def push_call(self):
+        """Push the record of a call, or of a new object: function and arguments lie on the stack."""
+        args, function = self.pop(), self.pop()
+        if isinstance(function, PickledObject) and function.name in RECONSTRUCTORS \
+                and isinstance(args, tuple) and args and isinstance(args[0], PickledObject):
+            if len(args) > LENGTH_LIMIT:
+                self.fail(f"creates an object with {len(args)} arguments")
+            function, args = args[0], args[1:]
+        self.push(self.record_call(function, args))
+
+    def push_object(self):
+        """Push the record of an object; its class and arguments lie above the mark."""
+        values = self.pop_to_mark()
+        self.push(self.record_call(values[0] if values else None, tuple(values[1:])))
+
+    def push_instance(self):
+        """Push the record of an object; its class is in the instruction, the arguments lie above the mark."""
+        module, name = self.read_line(), self.read_line()
+        self.push(self.record_call(self.name_object(module, name), tuple(self.pop_to_mark())))
+
+    def set_state(self):
+        state, target = self.pop(), self.peek()
+        if isinstance(target, PickledObject):
+            target.state = state
+
+    def append_item(self):
+        value = self.pop()
+        self.append_items([value])
+
+    def append_items(self, values):
         target = self.peek()
         if isinstance(target, list):
             target.extend(values)
         elif isinstance(target, PickledObject):
             target.items.extend(values)
 
-    def set(self, values):
+    def set_item(self):
+        value, key = self.pop(), self.pop()
+        self.set_items([key, value])
+
+    def set_items(self, values):
+        """Set keys, the values of even index, to those of odd index."""
         target = self.peek()
         pairs = target.pairs if isinstance(target, PickledObject) else target
         if isinstance(pairs, dict):
-            # other keys than names and numbers could be nested without end
+            # keys other than names and numbers could be nested without limit
             pairs.update((key, value) for key, value in zip(values[::2], values[1::2])
                          if isinstance(key, str | int | float | bool))
 
-    def push_dict(self):
-        values = self.pop_mark()
-        self.push({})
-        self.set(values)
-
-    def set_one(self):
-        value, key = self.pop(), self.pop()
-        self.set([key, value])
-
-    def append_one(self):
-        value = self.pop()
-        self.append([value])
-
-    def put(self, key):
-        self.memo[key] = self.peek()
-
-    def get(self, key):
-        if key not in self.memo:
-            self.fail(f"recalls what it never noted at byte {self.file.tell()}")
-        self.push(self.memo[key])
-
-    def tuple(self, size):
-        self.push(tuple([self.pop() for _ in range(size)][::-1]))
-
-    def long(self, size):
-        if size > LINE:
-            self.fail(f"a number of {size} bytes at byte {self.file.tell()}")
-        self.push(int.from_bytes(self.bytes(size), "little", signed=True))
-
-    def text_number(self, kind):
-        text = self.line()
-        try:
-            self.push({"00": False, "01": True}[text] if text in ("00", "01") else kind(text.rstrip("L")))
-        except ValueError:
-            self.fail(f"{text[:40]!r} at byte {self.file.tell()} is no number")
-
-    def unicode(self, size):
-        if size > LARGE:
-            self.fail(f"a text of {size} bytes at byte {self.file.tell()}")
-        self.push(self.kept_bytes(size).decode("utf-8", "replace"))
-
 
 _INSTRUCTIONS = {
-    b"\x80": lambda r: r.number("B"), b"(": lambda r: r.push(_Mark()), b"0": lambda r: r.pop(),
-    b"1": lambda r: r.pop_mark(), b"2": lambda r: r.push(r.peek()),
-    b"N": lambda r: r.push(None), b"\x88": lambda r: r.push(True), b"\x89": lambda r: r.push(False),
-    b"J": lambda r: r.push(r.number("<i")), b"K": lambda r: r.push(r.number("B")),
-    b"M": lambda r: r.push(r.number("<H")),
-    b"\x8a": lambda r: r.long(r.number("B")), b"\x8b": lambda r: r.long(r.number("<i")),
-    b"G": lambda r: r.push(r.number(">d")), b"I": lambda r: r.text_number(int), b"L": lambda r: r.text_number(int),
-    b"F": lambda r: r.text_number(float), b"S": lambda r: r.push(r.line()[1:-1]), b"V": lambda r: r.push(r.line()),
-    b"U": lambda r: r.string(r.number("B")), b"T": lambda r: r.string(r.number("<i")),
-    b"X": lambda r: r.unicode(r.number("<I")),
-    b")": lambda r: r.push(()), b"]": lambda r: r.push([]), b"}": lambda r: r.push({}),
-    b"\x85": lambda r: r.tuple(1), b"\x86": lambda r: r.tuple(2), b"\x87": lambda r: r.tuple(3),
-    b"t": lambda r: r.push(tuple(r.pop_mark())), b"l": lambda r: r.push(r.pop_mark()),
-    b"d": lambda r: r.push_dict(), b"a": lambda r: r.append_one(), b"e": lambda r: r.append(r.pop_mark()),
-    b"s": lambda r: r.set_one(), b"u": lambda r: r.set(r.pop_mark()),
-    b"q": lambda r: r.put(r.number("B")), b"r": lambda r: r.put(r.number("<I")), b"p": lambda r: r.put(r.line()),
-    b"h": lambda r: r.get(r.number("B")), b"j": lambda r: r.get(r.number("<I")), b"g": lambda r: r.get(r.line()),
-    b"c": lambda r: r.push(r.named(r.line(), r.line())), b"R": lambda r: r.reduce(), b"\x81": lambda r: r.reduce(),
-    b"o": lambda r: r.object(), b"i": lambda r: r.inst(), b"b": lambda r: r.build(),
+    pickle.PROTO: lambda r: r.read_number("B"),
+    # stack and memo
+    pickle.MARK: lambda r: r.push(_Mark()),
+    pickle.POP: lambda r: r.pop(),
+    pickle.POP_MARK: lambda r: r.pop_to_mark(),
+    pickle.DUP: lambda r: r.push(r.peek()),
+    pickle.PUT: lambda r: r.store(r.read_line()),
+    pickle.BINPUT: lambda r: r.store(r.read_number("B")),
+    pickle.LONG_BINPUT: lambda r: r.store(r.read_number("<I")),
+    pickle.GET: lambda r: r.recall(r.read_line()),
+    pickle.BINGET: lambda r: r.recall(r.read_number("B")),
+    pickle.LONG_BINGET: lambda r: r.recall(r.read_number("<I")),
+    # plain values
+    pickle.NONE: lambda r: r.push(None),
+    pickle.NEWTRUE: lambda r: r.push(True),
+    pickle.NEWFALSE: lambda r: r.push(False),
+    pickle.INT: lambda r: r.push_text_number(int),
+    pickle.BININT: lambda r: r.push(r.read_number("<i")),
+    pickle.BININT1: lambda r: r.push(r.read_number("B")),
+    pickle.BININT2: lambda r: r.push(r.read_number("<H")),
+    pickle.LONG: lambda r: r.push_text_number(int),
+    pickle.LONG1: lambda r: r.push_long(r.read_number("B")),
+    pickle.LONG4: lambda r: r.push_long(r.read_number("<i")),
+    pickle.FLOAT: lambda r: r.push_text_number(float),
+    pickle.BINFLOAT: lambda r: r.push(r.read_number(">d")),
+    pickle.STRING: lambda r: r.push(r.read_line()[1:-1]),
+    pickle.BINSTRING: lambda r: r.push_string(r.read_number("<i")),
+    pickle.SHORT_BINSTRING: lambda r: r.push_string(r.read_number("B")),
+    pickle.UNICODE: lambda r: r.push(r.read_line()),
+    pickle.BINUNICODE: lambda r: r.push_unicode(r.read_number("<I")),
+    # containers
+    pickle.EMPTY_TUPLE: lambda r: r.push(()),
+    pickle.TUPLE1: lambda r: r.push_tuple(1),
+    pickle.TUPLE2: lambda r: r.push_tuple(2),
+    pickle.TUPLE3: lambda r: r.push_tuple(3),
+    pickle.TUPLE: lambda r: r.push(tuple(r.pop_to_mark())),
+    pickle.EMPTY_LIST: lambda r: r.push([]),
+    pickle.LIST: lambda r: r.push(r.pop_to_mark()),
+    pickle.APPEND: lambda r: r.append_item(),
+    pickle.APPENDS: lambda r: r.append_items(r.pop_to_mark()),
+    pickle.EMPTY_DICT: lambda r: r.push({}),
+    pickle.DICT: lambda r: r.push_dict(),
+    pickle.SETITEM: lambda r: r.set_item(),
+    pickle.SETITEMS: lambda r: r.set_items(r.pop_to_mark()),
+    # names, calls and objects
+    pickle.GLOBAL: lambda r: r.push(r.name_object(r.read_line(), r.read_line())),
+    pickle.REDUCE: lambda r: r.push_call(),
+    pickle.NEWOBJ: lambda r: r.push_call(),
+    pickle.OBJ: lambda r: r.push_object(),
+    pickle.INST: lambda r: r.push_instance(),
+    pickle.BUILD: lambda r: r.set_state(),
 }

@@ -1,27 +1,29 @@
-"""The nets on other engines: the same answers."""
+"""The nets on other engines give the same outputs."""
 import sys
+import types
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from common.errors import UserError
+from deep.backend import load_caffe
+from models import as_pysaliency, load
 from models.convert import shallow_to_caffe, to_onnx
-from shallow.predictor import Predictor
+from shallow.settings import architecture
 from tests.conftest import command, one_line
 
 
 @pytest.fixture(scope="module")
-def fed():
+def net_input():
     return np.random.default_rng(0).random((3, 3, 96, 96), np.float32)
 
 
 @pytest.fixture(scope="module", params=[{}, {"pools": "3x3"}, {"loss": "cross-entropy", "conv3_filters": 64}],
                 ids=["released", "figure 2", "sigmoid"])
 def shallow_files(request, tmp_path_factory):
-    """Weights of the shallow net with biases that are not all the same, and its settings."""
+    """Write weights of the shallow net whose biases differ; return the path."""
     from shallow import network, weights
-    from shallow.settings import architecture
 
     path, rng = tmp_path_factory.mktemp("shallow") / "weights.npz", np.random.default_rng(1)
     settings = {"conv3_filters": 128, **request.param}
@@ -32,49 +34,48 @@ def shallow_files(request, tmp_path_factory):
     return path
 
 
-def test_the_shallow_net_on_caffe_and_opencv(shallow_files, fed, tmp_path):
+def test_caffe_and_opencv_run_the_shallow_net(shallow_files, net_input, tmp_path):
     import cv2
 
-    from deep.backend import load_caffe
     prototxt, caffemodel = shallow_to_caffe(shallow_files, tmp_path / "net")
-    expected = Predictor(shallow_files).forward(fed)
+    expected = load("shallow", shallow_files).forward(net_input)
     caffe = load_caffe()
     net = caffe.Net(str(prototxt), str(caffemodel), caffe.TEST)
-    net.blobs["data"].reshape(*fed.shape)
-    net.blobs["data"].data[...] = fed
-    (answer,) = net.forward().values()
-    np.testing.assert_allclose(answer, expected, atol=1e-5)
+    net.blobs["data"].reshape(*net_input.shape)
+    net.blobs["data"].data[...] = net_input
+    (output,) = net.forward().values()
+    np.testing.assert_allclose(output, expected, atol=1e-5)
     opencv = cv2.dnn.readNetFromCaffe(str(prototxt), str(caffemodel))
-    opencv.setInput(fed[:1])
+    opencv.setInput(net_input[:1])
     np.testing.assert_allclose(opencv.forward(), expected[:1], atol=1e-5)
     text = prototxt.read_text()
-    for name in ("slice1", "slice2", "operation: MAX", "InnerProduct"):  # as Figure 2 names them
+    for name in ("slice1", "slice2", "operation: MAX", "InnerProduct"):  # the names of Figure 2
         assert name in text
 
 
-def test_the_shallow_net_as_onnx(shallow_files, fed, tmp_path):
+def test_onnxruntime_runs_the_shallow_net(shallow_files, net_input, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs `make extras`")
     path = to_onnx("shallow", shallow_files, tmp_path / "shallow.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    np.testing.assert_allclose(session.run(None, {"images": fed})[0], Predictor(shallow_files).forward(fed), atol=1e-5)
+    expected = load("shallow", shallow_files).forward(net_input)
+    np.testing.assert_allclose(session.run(None, {"images": net_input})[0], expected, atol=1e-5)
 
 
 @pytest.mark.slow
-def test_the_deep_net_as_onnx(deep_weights, tmp_path):
-    from deep.predictor import Predictor as Deep
+def test_onnxruntime_runs_the_deep_net(deep_weights, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime", reason="needs `make extras`")
     path = to_onnx("deep", deep_weights, tmp_path / "deep.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    predictor = Deep(deep_weights)
+    predictor = load("deep", deep_weights)
     for height, width in ((64, 96), (100, 52)):
-        fed = np.random.default_rng(0).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
-        expected = predictor.forward(fed)
-        (answer,) = session.run(None, {"data": fed})
-        assert answer.shape == expected.shape == (1, 1, height, width)
-        np.testing.assert_allclose(answer, expected, atol=1e-4 * np.abs(expected).max())
+        net_input = np.random.default_rng(0).uniform(-1, 1, (1, 3, height, width)).astype(np.float32)
+        expected = predictor.forward(net_input)
+        (output,) = session.run(None, {"data": net_input})
+        assert output.shape == expected.shape == (1, 1, height, width)
+        np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_the_deep_net_is_caffes_already_and_bad_weights_are_named(deep_weights, tmp_path):
+def test_converting_the_deep_net_to_caffe_or_bad_weights_is_an_error(deep_weights, tmp_path):
     line = one_line(command("models.convert", "--net", "deep", "--weights", deep_weights, "--to", "caffe", "--out", tmp_path))
     assert "deep/deploy.prototxt" in line
     (tmp_path / "w.npz").write_bytes(b"PK")
@@ -82,20 +83,17 @@ def test_the_deep_net_is_caffes_already_and_bad_weights_are_named(deep_weights, 
     assert "w.npz: damaged" in line and not (tmp_path / "o").exists()
 
 
-def test_without_onnx_it_says_what_brings_it(shallow_weights, tmp_path, monkeypatch):
+def test_a_missing_onnx_package_is_an_error_with_the_remedy(shallow_weights, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    with pytest.raises(UserError, match="`make extras` brings it"):
+    with pytest.raises(UserError, match="run `make extras`"):
         to_onnx("shallow", shallow_weights, Path(tmp_path) / "a.onnx")
 
 
-def test_a_model_of_pysaliency(deep_weights, monkeypatch):
-    """The real package's own class, evaluated by it; PyTorch, which only its deep models want, is left out."""
-    import types
-
+def test_pysaliency_evaluates_the_net(deep_weights, monkeypatch):
+    """Use the real package; PyTorch, which only its deep models need, is replaced by an empty module."""
     pytest.importorskip("boltons", reason="needs `make extras`")
     monkeypatch.setitem(sys.modules, "torch", types.ModuleType("torch"))
     pysaliency = pytest.importorskip("pysaliency", reason="needs `make extras`")
-    from models import as_pysaliency, load
     model = as_pysaliency("deep", deep_weights, engine="opencv", longest_side=96)
     assert isinstance(model, pysaliency.SaliencyMapModel)
     rng = np.random.default_rng(0)
@@ -108,8 +106,7 @@ def test_a_model_of_pysaliency(deep_weights, monkeypatch):
     assert 0 <= model.AUC(stimuli, fixations) <= 1 and np.isfinite(model.NSS(stimuli, fixations))
 
 
-def test_without_pysaliency_it_says_so(shallow_weights, monkeypatch):
-    from models import as_pysaliency
+def test_a_missing_pysaliency_is_an_error_with_the_remedy(shallow_weights, monkeypatch):
     monkeypatch.setitem(sys.modules, "pysaliency", None)
-    with pytest.raises(UserError, match="pysaliency cannot be imported"):
+    with pytest.raises(UserError, match="pysaliency cannot be imported.*`make extras`"):
         as_pysaliency("shallow", shallow_weights)

@@ -1,7 +1,10 @@
-"""The authors' pickle: read without running it, in bounded memory, and refused where it is forged."""
+"""The authors' pickle is read without executing it and in bounded memory; a forged one is an error."""
+import ast
 import os
 import pickle
+import pickletools
 import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from hypothesis import strategies as st
 from common.errors import UserError
 from models.released import pickled
 from models.released.pickled import PickledObject, read_pickle, to_array
-from models.released.shallow import SHAPES, convert, settings_of
+from models.released.shallow import convert, extract_settings, weight_shapes
 from shallow import weights
 from shallow.predictor import Predictor
 from tests.conftest import command, one_line, python
@@ -35,18 +38,18 @@ def isun(tmp_path_factory):
     return path, arrays
 
 
-def test_weights_and_what_it_says_of_its_making(isun, tmp_path, capsys):
+def test_the_pickle_becomes_weights_and_its_settings_are_printed(isun, tmp_path, capsys):
     path, arrays = isun
     convert(path, tmp_path / "weights.npz")
     printed = capsys.readouterr().out
     for line in ("max_epochs: 1200", "update_learning_rate: 9.99", '"start": 0.05, "stop": 0.0001', 'layer pool2: {"pool_size": [2, 2]',
                  "history: 5 epochs", '{"epoch": 1, "train_loss": 0.25, "valid_loss": 0.5}', "34,864,384 weights"):
         assert line in printed, printed
-    found, settings_found = weights.load(tmp_path / "weights.npz")
+    loaded, saved_settings = weights.load(tmp_path / "weights.npz")
     for name, (kernels, biases) in arrays.items():
-        np.testing.assert_array_equal(found[f"{name}.W"], kernels)
-        np.testing.assert_array_equal(found[f"{name}.b"], biases)
-    assert settings_found["conv3_filters"] == 64 and settings_found["pools"] == "2x2" and settings_found["fit"] == "crop"
+        np.testing.assert_array_equal(loaded[f"{name}.W"], kernels)
+        np.testing.assert_array_equal(loaded[f"{name}.b"], biases)
+    assert saved_settings["conv3_filters"] == 64 and saved_settings["pools"] == "2x2" and saved_settings["fit"] == "crop"
     predictor = Predictor(tmp_path / "weights.npz")
     assert predictor.smoothing == "released" and predictor.target_range == (-1, 1)
     assert predictor.predict(np.zeros((60, 80, 3), np.uint8)).shape == (60, 80)
@@ -60,12 +63,12 @@ def test_pools_of_figure_2_are_recognised(isun, tmp_path):
 
 
 @pytest.mark.slow
-def test_training_data_are_passed_over_in_bounded_memory(isun, tmp_path):
-    """A gigabyte of training data costs nothing: the peak stays near what the weights take, twice for writing them."""
+def test_training_data_are_skipped_in_bounded_memory(isun, tmp_path):
+    """A gigabyte of training data takes no memory: the peak is about twice the weights, since writing copies them."""
     path = tmp_path / "large.pickle"
     small = py2pickle.dumps(py2pickle.network(isun[1], images=0))
     size = 2**30 // (3 * 96 * 96 * 4) * 3 * 96 * 96 * 4
-    images = py2pickle._array(np.zeros((0, 3, 96, 96), np.float32))
+    images = py2pickle._dump_array(np.zeros((0, 3, 96, 96), np.float32))
     whole = images.replace(b"(" + b"K\x00K\x03K`K`t", b"(J" + (size // (3 * 96 * 96 * 4)).to_bytes(4, "little") + b"K\x03K`K`t")
     head, tail = whole.rsplit(b"U\x00", 1)
     before, after = small.split(images, 1)
@@ -77,8 +80,8 @@ def test_training_data_are_passed_over_in_bounded_memory(isun, tmp_path):
             "print(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])")
     process = python("-c", code, path, tmp_path / "w.npz")
     assert process.returncode == 0, process.stderr
-    peak, held = 1024 * int(process.stdout.split()[-1]), 4 * 34_864_384
-    assert peak < 2 * held + 200e6 < 2**30, peak
+    peak, size = 1024 * int(process.stdout.split()[-1]), 4 * 34_864_384
+    assert peak < 2 * size + 200e6 < 2**30, peak
 
 
 plain = st.recursive(st.none() | st.booleans() | st.integers(-2**70, 2**70) | st.floats(allow_nan=False) | st.text(max_size=30),
@@ -97,10 +100,10 @@ def test_plain_values_read_as_python_reads_them(tmp_path_factory, value):
 
 @pytest.mark.parametrize("array", [np.arange(6.0).reshape(2, 3), np.array(3, np.float32), np.zeros((0, 4), np.int64),
                                    np.arange(5, dtype=">i4").astype("<i4")])
-def test_arrays_read_as_they_were(tmp_path, array):
+def test_arrays_keep_their_values(tmp_path, array):
     (tmp_path / "a").write_bytes(py2pickle.dumps([array, py2pickle.on_card(array)]))
-    for found in read_pickle(tmp_path / "a"):
-        np.testing.assert_array_equal(to_array(found), array)
+    for value in read_pickle(tmp_path / "a"):
+        np.testing.assert_array_equal(to_array(value), array)
 
 
 class Bomb:
@@ -121,22 +124,22 @@ MALICIOUS = {
 
 
 @pytest.mark.parametrize("kind", MALICIOUS)
-def test_forged_files_are_refused_and_nothing_is_run(tmp_path, monkeypatch, kind):
+def test_forged_files_are_errors_and_nothing_is_executed(tmp_path, monkeypatch, kind):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.pickle").write_bytes(MALICIOUS[kind]())
-    with pytest.raises(UserError, match="nothing of it was run|none of a pickle of protocol 2") as error:
+    with pytest.raises(UserError, match="nothing in it was executed|is not part of pickle protocol 2") as error:
         convert(tmp_path / "net.pickle", tmp_path / "weights.npz")
     assert "net.pickle" in str(error.value) and not (tmp_path / "bombed").exists()
     assert not (tmp_path / "weights.npz").exists()
 
 
-def numpy_calls():
-    """What numpy would do if it were called: allocate 8 TB."""
+def huge_array():
+    """Return a call that would allocate 8 TB if it were executed."""
     return Call("numpy.core.multiarray._reconstruct", (Name("numpy.ndarray"), (10**9 // 1000, 10**6), "b"))
 
 
 BOMBS = {
-    "a huge shape": lambda: py2pickle.dumps(numpy_calls()),
+    "a huge shape": lambda: py2pickle.dumps(huge_array()),
     "a string of 2 GB in a small file": lambda: b"\x80\x02T\xff\xff\xff\x7fabc.",
     "a text of 2 GB": lambda: b"\x80\x02X\xff\xff\xff\x7fabc.",
     "a number of 2 GB": lambda: b"\x80\x02\x8b\xff\xff\xff\x7fabc.",
@@ -145,20 +148,21 @@ BOMBS = {
                                                            for i in range(200)) + b".",
     "tuples a million deep": lambda: b"\x80\x02)" + b"\x85" * 1_000_000 + b".",
     "a deep key of a dict": lambda: b"\x80\x02})" + b"\x85" * 500_000 + b"Ns.",
-    "objects without end": lambda: b"\x80\x02" + b"}" * (pickled.INSTRUCTIONS + 10) + b".",
+    "too many objects": lambda: b"\x80\x02" + b"}" * (pickled.INSTRUCTION_LIMIT + 10) + b".",
     "an object of a hundred arguments": lambda: b"\x80\x02ccopy_reg\n_reconstructor\n(c__builtin__\nobject\n" + b"N" * 100 + b"tR.",
-    "a shape of a million axes asked for a thousand times": lambda: b"\x80\x02(" + b"K\x01" * 1_000_000 + b"tq\x00"
+    "a shape of a million axes checked a thousand times": lambda: b"\x80\x02(" + b"K\x01" * 1_000_000 + b"tq\x00"
         b"NN\x89" + b"U\x01a0" * 1000 + b".",
     "a name that doubles forty times": lambda: py2pickle.dumps(New("nolearn.NeuralNet", (), {"layers_": {}}))[:-2]
         + b"K\x01" + b"2\x86" * 40 + b"b.",
-    "it takes what was never there": lambda: b"\x80\x02R.", "tuples of nothing": lambda: b"\x80\x02\x87.",
-    "an unknown note": lambda: b"\x80\x02h\x07.", "a name without end": lambda: b"\x80\x02c" + b"x" * 5000,
+    "a call on an empty stack": lambda: b"\x80\x02R.", "a tuple from an empty stack": lambda: b"\x80\x02\x87.",
+    "an unknown memo entry": lambda: b"\x80\x02h\x07.", "a name without end": lambda: b"\x80\x02c" + b"x" * 5000,
+    "arguments that are a number": lambda: b"\x80\x02ccopy_reg\n_reconstructor\nK\x01R.",
     "calls a number": lambda: b"\x80\x02K\x01)R.", "empty": lambda: b"", "text": lambda: b"<html>not found</html>",
 }
 
 
 @pytest.mark.parametrize("kind", BOMBS)
-def test_bombs_and_damage_are_one_line(tmp_path, kind):
+def test_bombs_and_damage_give_one_line(tmp_path, kind):
     (tmp_path / "net.pickle").write_bytes(BOMBS[kind]())
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="net.pickle") as error:
@@ -167,10 +171,10 @@ def test_bombs_and_damage_are_one_line(tmp_path, kind):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 20  # a gigabyte
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.9999])
-def test_a_file_cut_off_is_named(isun, tmp_path, share):
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.9, 0.9999])
+def test_a_file_that_is_cut_off_is_named(isun, tmp_path, fraction):
     whole = isun[0].read_bytes()
-    (tmp_path / "net.pickle").write_bytes(whole[:int(share * len(whole))])
+    (tmp_path / "net.pickle").write_bytes(whole[:int(fraction * len(whole))])
     with pytest.raises(UserError, match="net.pickle: cut off at byte"):
         convert(tmp_path / "net.pickle", tmp_path / "weights.npz")
 
@@ -184,36 +188,47 @@ def test_another_net_is_named(isun, tmp_path):
     assert "no trained network of nolearn" in one_line(command("models.released.shallow", tmp_path / "net.pickle", "--out", tmp_path / "w.npz"))
 
 
-def test_odd_things_where_weights_should_be_are_no_traceback(tmp_path):
+def test_odd_values_instead_of_weights_give_no_traceback(tmp_path):
     """A list as a key, numbers of one byte, a shared variable that holds itself."""
     odd = Call("collections.OrderedDict", ([[[1], 2], ["good", 3]],))
     one_byte = py2pickle.dumps(np.arange(4, dtype=np.float32)).replace(b"U\x02f4", b"U\x02f1")
     (tmp_path / "a").write_bytes(py2pickle.dumps(odd))
-    assert dict(pickled.mapping(read_pickle(tmp_path / "a"))) == {"good": 3}
+    assert dict(pickled.dict_items(read_pickle(tmp_path / "a"))) == {"good": 3}
     (tmp_path / "a").write_bytes(one_byte)
-    with pytest.raises(ValueError, match="numbers of a kind that weights are not"):
+    with pytest.raises(ValueError, match="of a type that weights do not have"):
         to_array(read_pickle(tmp_path / "a"))
     variable, container = PickledObject("theano.S"), PickledObject("theano.C")
     variable.state, container.state = {"container": container}, {"storage": [variable]}
     net = PickledObject("nolearn.lasagne.base.NeuralNet")
     net.state = {"update_learning_rate": variable, "max_epochs": 7, "train_history_": [odd]}
-    assert settings_of(net, [])["settings"] == {"max_epochs": 7}
+    assert extract_settings(net, [])["settings"] == {"max_epochs": 7}
 
 
 def test_shapes_are_those_of_the_net(shallow_weights):
     arrays, _ = weights.load(shallow_weights)
-    assert {name: arrays[f"{name}.W"].shape for name in SHAPES} == {name: shape(128) for name, shape in SHAPES.items()}
+    assert {name: arrays[f"{name}.W"].shape for name in weight_shapes(128)} == weight_shapes(128)
 
 
-def test_what_is_kept_is_counted(tmp_path, monkeypatch):
-    monkeypatch.setattr(pickled, "KEPT", 3_000_000)
+def test_the_memory_of_strings_is_limited(tmp_path, monkeypatch):
+    monkeypatch.setattr(pickled, "MEMORY_LIMIT", 3_000_000)
     (tmp_path / "a").write_bytes(b"\x80\x02" + (b"T\x00\x00\x0f\x00" + bytes(0xf0000) + b"0") * 4 + b"N.")
     with pytest.raises(UserError, match="holds more than 2 MB besides training data"):
         read_pickle(tmp_path / "a")
 
 
-def test_a_name_can_be_allowed_and_is_still_not_run(tmp_path, monkeypatch):
+def test_an_allowed_name_is_still_not_executed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a").write_bytes(pickle.dumps(Bomb(), 2))
-    found = read_pickle(tmp_path / "a", allow={"posix.system"})
-    assert isinstance(found, PickledObject) and found.name == "posix.system" and not (tmp_path / "bombed").exists()
+    value = read_pickle(tmp_path / "a", allow={"posix.system"})
+    assert isinstance(value, PickledObject) and value.name == "posix.system" and not (tmp_path / "bombed").exists()
+
+
+def test_the_reader_uses_only_the_names_of_instructions_from_pickle():
+    """It calls nothing of the pickle module, and lacks the instructions that refer to objects outside the file."""
+    uses = [node.attr for node in ast.walk(ast.parse(Path(pickled.__file__).read_text()))
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "pickle"]
+    assert uses and all(isinstance(getattr(pickle, name), bytes) for name in uses)
+    protocol_2 = {code.code.encode("latin-1"): code.name for code in pickletools.opcodes if code.proto <= 2}
+    assert {protocol_2[code] for code in protocol_2.keys() - pickled._INSTRUCTIONS.keys()} == {
+        "STOP", "PERSID", "BINPERSID", "EXT1", "EXT2", "EXT4"}
+    assert pickled._INSTRUCTIONS.keys() < protocol_2.keys()

@@ -1,4 +1,4 @@
-"""Table 1 and the filters of Figure 3, from the nets themselves."""
+"""Table 1 and the filters of Figure 3, computed from the nets."""
 import csv
 
 import numpy as np
@@ -10,48 +10,48 @@ from tests.conftest import REPOSITORY, command, one_line
 # values, and filters of the first layer
 EXPECTED = {"shallow": ({"data": 601_216, "parameters": 64_392_512}, (32, 5, 5, 3)),
             "deep": ({"data": 32_414_400, "parameters": 25_806_209}, (96, 7, 7, 3))}
-# the paper's 244.64 MiB of the shallow net are a slip by 1.00; in its deep total it adds rounded numbers
-SLIPS = {("shallow", "Parameters"): 1, ("shallow", "Total (train)"): 1, ("shallow", "Total (test)"): 1}
+# the paper's 244.64 MiB of the shallow net are 1.00 too low; its total of the deep net adds rounded numbers
+ERRATA = {("shallow", "Parameters"): 1, ("shallow", "Total (train)"): 1, ("shallow", "Total (test)"): 1}
 
 
 @pytest.mark.parametrize("net", [pytest.param("shallow", marks=pytest.mark.slow), "deep"])
-def test_command(net, request, tmp_path):
+def test_the_command_writes_table_1_and_the_filters(net, request, tmp_path):
     weights = request.getfixturevalue(f"{net}_weights")
     process = command("models.summary", "--net", net, "--weights", weights, "--out", tmp_path / net)
     assert process.returncode == 0, process.stderr
-    found, (values, shape) = read_json(tmp_path / f"{net}.json"), EXPECTED[net]
-    assert found["net"] == net and found["unit"] == "MiB" and found["values"] == values
+    description, (values, shape) = read_json(tmp_path / f"{net}.json"), EXPECTED[net]
+    assert description["net"] == net and description["unit"] == "MiB" and description["values"] == values
     for part, total in (("blobs", values["data"]), ("parameters", values["parameters"])):
-        assert sum(np.prod(entry["shape"]) for entry in found[part]) == total
-        assert len({entry["name"] for entry in found[part]}) == len(found[part])
+        assert sum(np.prod(entry["shape"]) for entry in description[part]) == total
+        assert len({entry["name"] for entry in description[part]}) == len(description[part])
     with open(REPOSITORY / "evaluation/paper/table1.csv", newline="") as handle:
         paper = {row["quantity"]: float(row[net]) for row in csv.DictReader(handle)}
-    assert list(found["memory"]) == list(paper)
+    assert list(description["memory"]) == list(paper)
     for row, printed in paper.items():
-        assert found["memory"][row] == pytest.approx(printed + SLIPS.get((net, row), 0), abs=0.0075), row
-        assert f"{found['memory'][row]:.2f} MiB" in process.stdout
-    # a prediction needs what the paper counts and some buffers; an update gradients and momentum as well
-    measured, megabytes = found["measured"], found["memory"]["Parameters"]
+        assert description["memory"][row] == pytest.approx(printed + ERRATA.get((net, row), 0), abs=0.0075), row
+        assert f"{description['memory'][row]:.2f} MiB" in process.stdout
+    # a prediction needs buffers beyond the memory of Table 1, an update also gradients and momentum
+    measured, memory = description["measured"], description["memory"]
     assert list(measured) == ["Total (train)", "Total (test)"]
-    assert measured["Total (test)"] > found["memory"]["Total (test)"]
-    assert measured["Total (train)"] > found["memory"]["Total (train)"] + 2 * megabytes - 1
+    assert measured["Total (test)"] > memory["Total (test)"]
+    assert measured["Total (train)"] > memory["Total (train)"] + 2 * memory["Parameters"] - 1
     assert f"grows by {measured['Total (test)']:,.0f} MiB" in process.stdout
     filters = np.load(tmp_path / f"{net}.npy")
     assert filters.shape == shape and filters.dtype == np.float32 and f"{shape[0]} filters" in process.stdout
 
 
-def test_the_boxes_are_those_of_figure_2():
+def test_layer_outputs_have_the_shapes_of_figure_2():
     from shallow import network, summary
 
-    boxes = summary.layer_outputs(network.build(init="released"))
-    assert {name: shape[1:] for name, shape in boxes.items()} == {
+    outputs = summary.layer_outputs(network.build(init="released"))
+    assert {name: shape[1:] for name, shape in outputs.items()} == {
         "input": (3, 96, 96), "conv1": (32, 92, 92), "pool1": (32, 46, 46), "conv2": (64, 44, 44), "pool2": (64, 22, 22),
         "conv3": (128, 20, 20), "pool3": (128, 10, 10), "fc1": (4608,), "slice1": (2304,), "slice2": (2304,),
         "maxout": (2304,), "fc2": (2304,), "map": (48, 48)}
-    assert {shape[0] for shape in boxes.values()} == {1}
+    assert {shape[0] for shape in outputs.values()} == {1}
 
 
-def test_shallow_filters_lie_over_the_image_as_they_are_drawn():
+def test_shallow_filters_are_correlation_kernels():
     from shallow import network, preprocess, summary
     from shallow.backend import lasagne, tensor, theano
 
@@ -66,7 +66,7 @@ def test_shallow_filters_lie_over_the_image_as_they_are_drawn():
     np.testing.assert_allclose(output[:, 3, 9], expected, atol=1e-5)
 
 
-def test_deep_filters_lie_over_the_image_as_they_are_drawn(deep_weights):
+def test_deep_filters_are_correlation_kernels(deep_weights):
     from deep import preprocess, summary
     from deep.backend import load_caffe
     from deep.prototxt import DEPLOY
@@ -82,7 +82,7 @@ def test_deep_filters_lie_over_the_image_as_they_are_drawn(deep_weights):
     np.testing.assert_allclose(output[:, 10, 12], (filters * patch).sum(axis=(1, 2, 3)), atol=1e-4)
 
 
-def test_channels_are_red_green_blue():
+def test_filter_channels_are_red_green_blue():
     from deep.summary import image_filters
     from shallow.summary import correlation_filters
 
@@ -92,13 +92,13 @@ def test_channels_are_red_green_blue():
     assert np.argwhere(image_filters(kernels)).tolist() == [[2, 1, 4, 2]]
 
 
-def test_the_isun_variant_is_counted_as_it_is(tmp_path):
+def test_the_isun_variant_is_counted_with_its_64_filters(tmp_path):
     from shallow import network, summary, weights
 
     parameters = network.named_parameters(network.build(conv3_filters=64, init="released"))
     weights.save(tmp_path / "weights.npz", {name: value.get_value() for name, value in parameters.items()}, {})
-    boxes, shapes, _ = summary.summary(tmp_path / "weights.npz")
-    assert boxes["pool3"] == (1, 64, 10, 10) and sum(np.prod(shape) for shape in shapes.values()) == 34_864_384
+    outputs, shapes, _ = summary.summary(tmp_path / "weights.npz")
+    assert outputs["pool3"] == (1, 64, 10, 10) and sum(np.prod(shape) for shape in shapes.values()) == 34_864_384
 
 
 def test_damaged_weights_give_one_line(tmp_path, deep_weights):
