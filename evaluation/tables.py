@@ -127,7 +127,8 @@ def this_run(scores, preset):
     rows = [{**_ours(scores[model], MODELS[model], METRICS), "notes": []} for model in MODELS if model in scores]
     return _table(f"This run: {about['dataset']}, {preset} preset", METRICS, rows,
                   f"{_description(about)}; nets trained with the {preset} preset. Mean over images ± half the "
-                  "bootstrap 95% interval. KL and EMD: lower is better. IG: in bits, against the training images' centre prior. "
+                  "bootstrap 95% interval. KL and EMD: lower is better. IG: in bits, against the training images' "
+                  "centre prior. "
                   + _undefined(scores) + _demo_note(preset), notes=())
 
 
