@@ -97,10 +97,10 @@ class Map:
         Yields
         ------
         float64 (BLOCK,) or less at the end
-            A view of the map without `minus` and `times`. With them a buffer, which the caller may change and the next
-            block overwrites: new arrays per block would take five times as long.
+            Without `minus` and `times` a view of the map. With one of them a buffer, which the caller may change and
+            the next block overwrites: new arrays per block can take five times as long.
         """
-        buffer = None if minus is times is None else np.empty(BLOCK)
+        buffer = np.empty(BLOCK)
         for start in range(0, self.size, BLOCK):
             block = self.flat[start:start + BLOCK]
             if minus is not None:
