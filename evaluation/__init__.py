@@ -1,1 +1,1 @@
-"""Maps compared with people and with the paper's tables. No net is loaded here: NumPy, SciPy, OpenCV."""
+"""Scores of saliency maps, and the paper's tables and figures. No net is loaded here: NumPy, SciPy, OpenCV."""

@@ -1,31 +1,33 @@
-"""Predictions that every model is measured against: chance, the centre, one person, and three models of old."""
+"""Baselines to score beside a model: chance, the centre prior, one human, and the classical models."""
 import zipfile
 
 import numpy as np
 
 from common.errors import UserError
+from data.options import open_dataset
 from evaluation.saliency_models import bms, gbvs, itti
 
+ONE_HUMAN = "one-human"
 MODELS = {"itti": itti, "gbvs": gbvs, "bms": bms}  # the baselines of Tables 3 and 4
-BASELINES = ("chance", "centre-prior", *MODELS, "one-human")
+BASELINES = ("chance", "centre-prior", *MODELS, ONE_HUMAN)
 LABELS = {"chance": "chance", "centre-prior": "centre prior", "itti": "Itti", "gbvs": "GBVS", "bms": "BMS",
-          "one-human": "one human"}
-PRIOR_SHAPE = (480, 640)  # what training densities are averaged at; then resized to each image
+          ONE_HUMAN: "one human"}
+PRIOR_SHAPE = (480, 640)  # training density maps are averaged at this size; the mean is then resized to each image
 
 
 def chance(shape, seed):
-    """Uniform noise, float32 of this shape in [0, 1); the same for the same seed (int or tuple of int)."""
+    """Return uniform noise, float32 of this shape in [0, 1); the same for the same seed (int or tuple of int)."""
     return np.random.default_rng(seed).random(shape, np.float32)
 
 
 def centre_prior(training, jobs=1):
-    """Where people look whatever the picture: the mean density of the training images.
+    """Compute the centre prior: the mean density map of the training images.
 
     Parameters
     ----------
     training : data.dataset.Dataset
     jobs : int
-        Processes; -1 for all cores.
+        Number of processes; -1 for all cores.
 
     Returns
     -------
@@ -41,12 +43,12 @@ def centre_prior(training, jobs=1):
 
 
 def saved_centre_prior(dataset, root, path, jobs=1):
-    """The centre prior of a data set's training split, from `path` if it was written there before.
+    """Load the centre prior of a data set's training split from a file, or compute it and save it there.
 
     Parameters
     ----------
     dataset, root : see `data.dataset.load`
-    path : path of an .npz, or None to keep nothing
+    path : path of an .npz, or None to save nothing
     jobs : as for `centre_prior`
 
     Returns
@@ -56,12 +58,11 @@ def saved_centre_prior(dataset, root, path, jobs=1):
     Raises
     ------
     UserError
-        The file at `path` is of other training images, or damaged.
+        The file at `path` is damaged or of other training images.
     """
     from common.files import atomic
-    from data.dataset import load
 
-    training = load(dataset, "train", root)
+    training = open_dataset(dataset, "train", root)
     made_of = (f"{dataset}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
                f"{training.about['edition']}")
     try:
@@ -80,10 +81,9 @@ def saved_centre_prior(dataset, root, path, jobs=1):
 
 
 def one_human(sample):
-    """Each observer's own density as a prediction of where the others look: the human ceiling.
+    """Yield the density map of each observer and the fixations of all others: the benchmark's "one human".
 
-    It is what the benchmark calls "one human": an observer's fixations, blurred like everyone's,
-    predict the remaining ones'.
+    The map is blurred like any density map and scored as a prediction of the other observers' fixations.
 
     Parameters
     ----------
@@ -92,18 +92,19 @@ def one_human(sample):
     Yields
     ------
     (float32 (H, W), float32 (N, 2))
-        One human's density and the fixations (x, y) of the others; observers without a fixation
+        Density map of an observer, and fixations (x, y) of the others; observers without a fixation
         in the frame are left out.
 
     Raises
     ------
     UserError
-        The data set does not tell the observers apart.
+        The data set does not record which observer made a fixation.
     """
     from data.density import density_map
 
     if sample.observers is None:
-        raise UserError(f"{sample.name}: the data set does not say which fixation is whose; leave this baseline out")
+        raise UserError(f"{sample.name}: the data set does not record the observer of a fixation; "
+                        "leave the baseline one-human out")
     for observer in np.unique(sample.observers):
         own = sample.observers == observer
         yield density_map(sample.fixations[own], sample.shape, sample.sigma), sample.fixations[~own]

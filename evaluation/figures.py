@@ -1,12 +1,11 @@
-"""python -m evaluation.figures: the paper's figures for any data set, from what a run left on disk.
+"""python -m evaluation.figures: draw the paper's figures for any data set from the files of a run.
 
-Writes into OUT comparison.png and comparison-maps.png (Figures 1 and 5: image, people, both nets, as heat
-over the image and as grey maps), filters-NET.png (Figure 3), curves-NET.png (loss and learning rate while
-training) and scatter.png (each image's scores with one net against those with the other). What is not there
-yet is named with the command that makes it, and its figure left out. The exit code is 1 if a file is damaged
-or nothing could be drawn.
+Writes to OUT: comparison.png and comparison-maps.png (Figures 1 and 5: image, ground truth and the maps of both nets,
+as heat over the image and as grey maps), filters-NET.png (Figure 3), curves-NET.png (loss and learning rate during
+training) and scatter.png (scores per image, one net against the other). A figure is left out if a file that it needs
+is missing; the command that makes the file is printed. The exit code is 1 if a file is damaged or no figure could be
+drawn.
 """
-import argparse
 import csv
 import math
 import os
@@ -17,46 +16,47 @@ from pathlib import Path
 
 import numpy as np
 
+from common.arguments import Parser
 from common.drawing import GAP, overlay, stretch, strip
 from common.errors import UserError, run
 from common.images import write_png
 from common.machine import environment
+from data.options import add_dataset_arguments, open_dataset
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
-COLUMNS = ("Image", "People", "Shallow net", "Deep net")
-ROWS = 6
+COLUMNS = ("Image", "Ground truth", "Shallow net", "Deep net")
+ROWS = 6  # images in a comparison
 CELL_WIDTH, HEADER = 320, 34  # pixels
-FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels, at most and exactly
-# two of Okabe and Ito's colours, which colour-blind people tell apart; a net has the same one everywhere
+FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels; the width is an upper limit
+# two of Okabe and Ito's colours, which colour-blind readers can distinguish; a net has the same colour in all figures
 COLOURS = {"shallow": "#D55E00", "deep": "#0072B2"}
 GREY = "#666666"
-# of both nets, and of the shallow net the two that the paper tried and did not keep
+# losses of both nets, and the two that the paper tried for the shallow net and did not use
 LOSSES = {"deep": "half the squared error, summed over a map", "squared": "squared error, mean over a map",
           "l1": "absolute error, mean over a map", "cross-entropy": "cross-entropy, mean over a map"}
-# the learning rate falls evenly in one net, by halves in the other
+# scale and line style of the learning rate: it falls linearly in the shallow net, by halves in the deep net
 RATES = {"shallow": ("linear", "default"), "deep": ("log", "steps-post")}
 SCATTERED = ("CC", "AUC-shuffled", "AUC-Judd")
 DPI = 150
 
 
 def main():
-    """Parse the command line and draw what can be drawn."""
-    parser = argparse.ArgumentParser(prog="python -m evaluation.figures", description=__doc__.split("\n\n")[0],
-                                     epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("--dataset", default="synthetic", help="name of the data set (default: %(default)s)")
-    parser.add_argument("--data-root", help="where it lies on disk")
-    parser.add_argument("--predictions", required=True, help="folder with shallow/ and deep/ of models.predict")
-    parser.add_argument("--scores", required=True, help="folder with shallow.csv and deep.csv of evaluation.score")
-    parser.add_argument("--runs-shallow", required=True, help="run folder of shallow.train")
-    parser.add_argument("--runs-deep", required=True, help="run folder of deep.train")
-    parser.add_argument("--filters", required=True, help="folder with shallow.npy and deep.npy of models.summary")
-    parser.add_argument("--out", required=True, help="folder to write to")
+    """Parse the command line and draw all figures for which files exist."""
+    parser = Parser("evaluation.figures", __doc__)
+    add_dataset_arguments(parser, default="synthetic")
+    for name, contents in (("--predictions", "folder with shallow/ and deep/ of models.predict"),
+                           ("--scores", "folder with shallow.csv and deep.csv of evaluation.score"),
+                           ("--runs-shallow", "run folder of shallow.train"),
+                           ("--runs-deep", "run folder of deep.train"),
+                           ("--filters", "folder with shallow.npy and deep.npy of models.summary"),
+                           ("--out", "folder to write to")):
+        parser.add_argument(name, metavar="FOLDER", required=True, help=contents)
     args = parser.parse_args()
 
     drawn = damaged = 0
     for name, inputs, draw in _plan(args):
         path = Path(args.out) / name
-        missing = [f"{file} is not there; `{command}` makes it" for file, command in inputs if not file.is_file()]
+        missing = [f"{file} is missing; `{command}` makes it" for file, command in inputs if not file.is_file()]
         if missing:
             print("\n    ".join([f"{path} left out:", *missing]), file=sys.stderr)
             continue
@@ -69,24 +69,30 @@ def main():
         print(path)
         drawn += 1
     if not drawn and not damaged:
-        raise UserError(f"{args.out}: nothing to draw from yet; the commands above make it")
+        raise UserError(f"{args.out}: no files to draw from; run the commands above")
     return 1 if damaged else 0
 
 
 def _plan(args):
-    """Every figure: its name, the files it needs, each with the command that makes it, and what draws it."""
+    """List the figures.
+
+    Yields
+    ------
+    (str, list of (path, str), callable (path))
+        File name of the figure; files that it needs, with the commands that make them; function that draws it.
+    """
     data = ["--dataset", args.dataset, *(["--data-root", args.data_root] if args.data_root else [])]
     make = [f"DATASET={args.dataset}", *([f"DATA_ROOT={args.data_root}"] if args.data_root else [])]
     runs = {"shallow": Path(args.runs_shallow), "deep": Path(args.runs_deep)}
     logs, maps, scores, kernels = {}, {}, {}, {}
     for net, weights in (("shallow", runs["shallow"] / "weights.npz"), ("deep", runs["deep"] / "weights.caffemodel")):
-        folder, score, kernel = (Path(where) / net for where in (args.predictions, args.scores, args.filters))
-        use = ["--net", net, "--weights", weights]
+        folder, score, kernel = (Path(parent) / net for parent in (args.predictions, args.scores, args.filters))
+        model = ["--net", net, "--weights", weights]
         logs[net] = runs[net] / "log.csv", shlex.join(["make", f"train-{net}", *make])
-        maps[net] = folder / "predictions.h5", _module("models.predict", *use, *data, "--out", folder)
+        maps[net] = folder / "predictions.h5", _module("models.predict", *model, *data, "--out", folder)
         scores[net] = Path(f"{score}.csv"), _module("evaluation.score", "--predictions", maps[net][0], *data,
                                                     "--out", score)
-        kernels[net] = Path(f"{kernel}.npy"), _module("models.summary", *use, "--out", kernel)
+        kernels[net] = Path(f"{kernel}.npy"), _module("models.summary", *model, "--out", kernel)
 
     compare = partial(comparison, args.dataset, args.data_root, args.predictions)
     yield "comparison.png", maps.values(), compare
@@ -107,7 +113,7 @@ def _draw_filters(file, net, path):
 
 
 def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
-    """Draw test images in rows: image, people, shallow net, deep net.
+    """Draw test images in rows: image, ground truth, shallow net, deep net.
 
     Parameters
     ----------
@@ -115,33 +121,33 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
     predictions : path of a folder with shallow/predictions.h5 and deep/predictions.h5
     path : path of the PNG to write
     rows : int
-        Images, spread evenly over the split that is scored.
+        Number of images, spread evenly over the split that is scored.
     style : "overlay" or "map"
-        The maps laid over the image as heat, or in grey as the paper prints them.
+        Maps as heat over the image, or as grey maps as the paper prints them.
     """
-    from data.dataset import load, scored_split
+    from data.dataset import scored_split
     from data.maps import Maps
 
     draw = {"overlay": overlay, "map": grey_map}[style]
-    samples = load(dataset, scored_split(dataset), root)
+    samples = open_dataset(dataset, scored_split(dataset), root)
     maps = [Maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
-    chosen = np.linspace(0, len(samples) - 1, min(rows, len(samples))).round().astype(int)
+    indices = np.linspace(0, len(samples) - 1, min(rows, len(samples))).round().astype(int)
     strips = [_header(COLUMNS, CELL_WIDTH)]
-    for index in chosen:
+    for index in indices:
         sample = samples[index]
         cells = [sample.image, *(draw(sample.image, saliency) for saliency in
-                                 (sample.density, *(source[sample.name] for source in maps)))]
+                                 (sample.density, *(predictions_of_net[sample.name] for predictions_of_net in maps)))]
         strips.append(strip(cells, CELL_WIDTH))
     write_png(path, np.concatenate(strips), small=True)
 
 
 def grey_map(_image, saliency):
-    """A map alone, black where little, white where most; takes and gives what `overlay` does."""
+    """Render a map alone, from black (lowest) to white (highest); parameters and result as for `overlay`."""
     return np.repeat(stretch(saliency)[:, :, None], 3, axis=2)
 
 
 def filters(array, path, title):
-    """Draw filters in a grid, each scaled to its own range, every value a square of pixels.
+    """Draw filters in a grid. Each filter is scaled to its own range; each value becomes a square of pixels.
 
     Parameters
     ----------
@@ -151,7 +157,7 @@ def filters(array, path, title):
     """
     count, rows, columns, _ = array.shape
     factor = max(1, FILTER_WIDTH // max(rows, columns))
-    across = next(n for n in range(math.ceil(math.sqrt(count)), count + 1) if count % n == 0)  # no row half empty
+    across = next(n for n in range(math.ceil(math.sqrt(count)), count + 1) if count % n == 0)  # all rows are full
     pitch = np.array([rows, columns]) * factor + FILTER_GAP
     sheet = np.full((*(pitch * (count // across, across) - FILTER_GAP), 3), 255, np.uint8)
     for index, values in enumerate(array):
@@ -162,7 +168,17 @@ def filters(array, path, title):
 
 
 def read_filters(path):
-    """The filters that models.summary wrote, float (filters, rows, columns, 3); UserError if they are damaged."""
+    """Read the filters that models.summary wrote.
+
+    Returns
+    -------
+    float (filters, rows, columns, 3), RGB
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or its array has another shape.
+    """
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
@@ -175,19 +191,19 @@ def read_filters(path):
 
 
 def curves(run_folder, path, net):
-    """Draw how a training went: loss in training and validation, and the learning rate.
+    """Draw the training curves of a run: loss of training and validation, and learning rate.
 
     Parameters
     ----------
     run_folder : path
-        Of a run of either net; its log.csv is read.
+        Run folder of either net; its log.csv is read.
     path : path of the PNG to write
     net : "shallow" or "deep"
 
     Raises
     ------
     UserError
-        Nothing has been logged yet.
+        The log is empty.
     """
     from common.files import read_json
     from common.runs import read_log
@@ -196,7 +212,7 @@ def curves(run_folder, path, net):
     settings = read_json(config).get("settings", {}) if config.is_file() else {}
     loss = net if net == "deep" else settings.get("loss", "squared")
     if not rows or not {"lr", "loss", "val_loss"} <= set(rows[0]):
-        raise UserError(f"{Path(run_folder) / 'log.csv'}: no training has been logged in it; make train-{net}")
+        raise UserError(f"{Path(run_folder) / 'log.csv'}: contains no training; run make train-{net}")
     step = next(iter(rows[0]))  # epoch or iteration
     figure = _figure(8, 4.5)
     axes = figure.add_subplot()
@@ -215,7 +231,7 @@ def curves(run_folder, path, net):
 
 
 def _draw_losses(axes, step, rows, colour):
-    """Training and validation loss; in long logs the training's moving mean too, since a batch's loss jumps."""
+    """Draw training and validation loss; in long logs also the moving mean, since the loss varies between batches."""
     steps, losses = _column(rows, step, "loss")
     window = max(5, len(losses) // 100)
     long = len(losses) >= 20 * window
@@ -234,51 +250,56 @@ def _draw_losses(axes, step, rows, colour):
 
 
 def _column(rows, step, name):
-    """Steps and values of a column of a log, where it has any."""
+    """Return the steps that have a value in a column of a log, and the values."""
     return np.array([(row[step], row[name]) for row in rows if row[name] is not None]).reshape(-1, 2).T
 
 
-def scatter(first_csv, second_csv, path, measures=SCATTERED):
-    """Draw each image as a point: its score with the shallow net against that with the deep net.
+def scatter(shallow_csv, deep_csv, path, metrics=SCATTERED):
+    """Draw a point per image: score of the shallow net against score of the deep net.
 
     Parameters
     ----------
-    first_csv, second_csv : path
-        Of the shallow and of the deep net, as evaluation.score writes them.
+    shallow_csv, deep_csv : path
+        Files of evaluation.score.
     path : path of the PNG to write
-    measures : sequence of str
-        A panel each.
+    metrics : sequence of str
+        One panel per metric.
 
     Raises
     ------
     UserError
-        A file lacks a measure, or the two have no image in common.
+        A file lacks a metric, or the files have no image in common.
     """
-    figure = _figure(3.7 * len(measures), 4.2)
-    for axes, measure in zip(np.atleast_1d(figure.subplots(1, len(measures))), measures):
-        shallow, deep = paired_scores(first_csv, second_csv, measure)
+    figure = _figure(3.7 * len(metrics), 4.2)
+    for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics):
+        shallow, deep = paired_scores(shallow_csv, deep_csv, metric)
         for net, better in (("shallow", shallow > deep), ("deep", deep > shallow), (None, deep == shallow)):
             axes.scatter(shallow[better], deep[better], s=14, alpha=0.7, linewidths=0, color=COLOURS.get(net, GREY))
         axes.axline((0, 0), slope=1, color=GREY, linewidth=0.8, zorder=0)
-        both = np.concatenate([shallow, deep, [0.5] * (not len(deep))])
-        margin = 0.05 * np.ptp(both) or 0.05
-        limits = both.min() - margin, both.max() + margin
+        scores = np.concatenate([shallow, deep, [0.5] * (not len(deep))])
+        margin = 0.05 * np.ptp(scores) or 0.05
+        limits = scores.min() - margin, scores.max() + margin
         axes.set(xlim=limits, ylim=limits, aspect="equal")
-        axes.set_title(f"{measure}\n{share_better(shallow, deep)}", fontsize="medium")
+        axes.set_title(f"{metric}\n{fraction_better(shallow, deep)}", fontsize="medium")
         axes.set_xlabel("shallow net", color=COLOURS["shallow"])
         axes.set_ylabel("deep net", color=COLOURS["deep"])
         axes.locator_params(nbins=5)
     _save(figure, path)
 
 
-def paired_scores(first_csv, second_csv, measure):
-    """Scores of the images that both files have, in the first one's order; undefined ones left out.
+def paired_scores(first_csv, second_csv, metric):
+    """Read the scores of the images that both files have, in the first file's order, without undefined scores.
 
     Returns
     -------
     (float (N,), float (N,))
+
+    Raises
+    ------
+    UserError
+        A file lacks the metric, or the files have no image in common.
     """
-    first, second = (_read_scores(path, measure) for path in (first_csv, second_csv))
+    first, second = (_read_scores(path, metric) for path in (first_csv, second_csv))
     names = [name for name in first if name in second]
     if not names:
         raise UserError(f"{first_csv}, {second_csv}: no image in common; score both nets on the same data set")
@@ -286,35 +307,35 @@ def paired_scores(first_csv, second_csv, measure):
     return tuple(pairs[~np.isnan(pairs).any(axis=1)].T)
 
 
-def share_better(shallow, deep):
-    """On what share of the images the deep net is better, in words; equal scores are not better."""
+def fraction_better(shallow, deep):
+    """State the fraction of images on which the deep net is better, as text; equal scores do not count."""
     if not len(deep):
         return "undefined on every image"
     return f"deep net better on {np.mean(deep > shallow):.0%} of {len(deep)} images"
 
 
-def _read_scores(path, measure):
+def _read_scores(path, metric):
     with open(path, newline="", encoding="utf-8") as handle:
         try:
-            return {row["name"]: float(row[measure]) for row in csv.DictReader(handle)}
+            return {row["name"]: float(row[metric]) for row in csv.DictReader(handle)}
         except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: no scores of {measure} to be read in it ({error!r}); score again") from error
+            raise UserError(f"{path}: has no readable scores of {metric} ({error!r}); score again") from error
 
 
 def _header(titles, width):
-    """A white strip with a title over each column of this width."""
+    """Render a white strip with a title above each column of this width."""
     import cv2
 
-    strip = np.full((HEADER, len(titles) * (width + GAP) - GAP, 3), 255, np.uint8)
+    header = np.full((HEADER, len(titles) * (width + GAP) - GAP, 3), 255, np.uint8)
     for column, title in enumerate(titles):
-        cv2.putText(strip, title, (column * (width + GAP), HEADER - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7,
+        cv2.putText(header, title, (column * (width + GAP), HEADER - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7,
                     (30, 30, 30), 1, cv2.LINE_AA)
-    return strip
+    return header
 
 
 def _figure(width, height):
-    """An empty matplotlib figure, inches, that is nobody's current figure."""
-    # matplotlib writes its list of fonts there
+    """Create an empty figure, width and height in inches, without matplotlib's global state (pyplot)."""
+    # matplotlib writes its list of fonts to this folder
     with environment(MPLCONFIGDIR=os.environ.get("MPLCONFIGDIR", str(BUILD / "matplotlib"))):
         from matplotlib.figure import Figure
 

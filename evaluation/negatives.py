@@ -1,17 +1,26 @@
-"""The negatives of shuffled AUC: where people looked in other images."""
+"""Negatives of shuffled AUC: fixations in other images."""
 import numpy as np
 
 from common.errors import UserError
 from common.progress import progress
 from data.density import fixation_map
 
-OTHERS = 10  # images whose fixations are an image's negatives, as in the benchmark
+OTHER_IMAGES = 10  # number of images whose fixations are the negatives of an image, as in the benchmark
 
 
-def other_fixations(dataset, index, seed, count=OTHERS):
-    """Where people looked in some random other images, at the scale of this one.
+def mark_other_fixations(dataset, index, seed, count=OTHER_IMAGES):
+    """Mark the pixels that were fixated in random other images, at the scale of this image.
 
-    An image whose fixations cannot be read gives way to the next one drawn.
+    An image with unreadable fixations is replaced by the next random image.
+
+    Parameters
+    ----------
+    dataset : data.dataset.Dataset
+    index : int
+        Position of this image in the data set.
+    seed : int
+    count : int
+        Number of other images.
 
     Returns
     -------
@@ -19,69 +28,89 @@ def other_fixations(dataset, index, seed, count=OTHERS):
     """
     others = np.delete(np.arange(len(dataset)), index)
     shape = dataset[index].shape
-    marked, found = np.zeros(shape, bool), 0
+    marked, images = np.zeros(shape, bool), 0
     for other in np.random.default_rng((seed, index, 1)).permutation(others):
-        if found == count:
+        if images == count:
             break
-        if (points := _fixations(dataset[other], shape)) is not None:
+        if (points := _readable_fixations(dataset[other], shape)) is not None:
             marked |= fixation_map(points, shape)
-            found += 1
+            images += 1
     return marked
 
 
-def all_fixations(dataset):
-    """How often each pixel was fixated in all images that can be read together, at the size of the first one.
+def count_all_fixations(dataset):
+    """Count the fixations on each pixel over all readable images, at the size of the first image.
+
+    Parameters
+    ----------
+    dataset : data.dataset.Dataset
 
     Returns
     -------
     int (H, W)
     """
     shape = dataset[0].shape
-    looks = np.zeros(shape, int)
+    counts = np.zeros(shape, int)
     for sample in progress(dataset, description="fixations of all images"):
-        if (points := _fixations(sample, shape)) is not None:
-            looks += counts(points, shape)
-    return looks
+        if (points := _readable_fixations(sample, shape)) is not None:
+            counts += count_fixations(points, shape)
+    return counts
 
 
-def other_counts(all_counts, sample):
-    """`all_fixations` without those of one image, at its scale; int (H, W)."""
-    rest = all_counts - counts(_fixations(sample, all_counts.shape), all_counts.shape)
-    if rest.shape == sample.shape:
-        return rest
-    row, column = np.nonzero(rest)
-    points = _to_scale(np.column_stack([column, row]), rest.shape, sample.shape)
-    return counts(points, sample.shape, rest[row, column])
+def count_other_fixations(all_counts, sample):
+    """Subtract the fixations of an image from those of all images and bring the rest to the image's scale.
+
+    Parameters
+    ----------
+    all_counts : int (H, W), from `count_all_fixations`
+    sample : data.dataset.Sample
+
+    Returns
+    -------
+    int (h, w), of the sample's shape
+
+    Raises
+    ------
+    UserError
+        The sample's fixations cannot be read.
+    """
+    own = _to_scale(sample.fixations, sample.shape, all_counts.shape)
+    counts = all_counts - count_fixations(own, all_counts.shape)
+    if counts.shape == sample.shape:
+        return counts
+    row, column = np.nonzero(counts)
+    points = _to_scale(np.column_stack([column, row]), counts.shape, sample.shape)
+    return count_fixations(points, sample.shape, counts[row, column])
 
 
-def counts(fixations, shape, weights=None):
-    """How many fixations fell nearest to each pixel.
+def count_fixations(fixations, shape, weights=None):
+    """Count the fixations whose nearest pixel is this one, for every pixel.
 
     Parameters
     ----------
     fixations : float (N, 2), (x, y), 0-based, inside the frame
     shape : (H, W)
     weights : int (N,) or None
-        How often each one counts; None: once.
+        Number of times that each fixation counts; None: once.
 
     Returns
     -------
     int (H, W)
     """
     column, row = np.floor(np.asarray(fixations).reshape(-1, 2).T + 0.5).astype(int)
-    looks = np.zeros(shape, int)
-    np.add.at(looks, (row, column), 1 if weights is None else weights)
-    return looks
+    counts = np.zeros(shape, int)
+    np.add.at(counts, (row, column), 1 if weights is None else weights)
+    return counts
 
 
-def _fixations(sample, shape):
-    """A sample's fixations in the frame of an image of this shape; None if they cannot be read."""
+def _readable_fixations(sample, shape):
+    """Return a sample's fixations at the scale of another shape; None if they cannot be read."""
     try:
         return _to_scale(sample.fixations, sample.shape, shape)
     except UserError:
         return None
 
 
-def _to_scale(points, old, new):
-    """Points (x, y) of an image of one shape in another one's frame: corners fall on corners."""
-    return points * ((np.array(new[::-1]) - 1) / np.maximum(np.array(old[::-1]) - 1, 1))
+def _to_scale(points, old_shape, new_shape):
+    """Scale points (x, y) from one image shape to another, so that corners fall on corners."""
+    return points * ((np.array(new_shape[::-1]) - 1) / np.maximum(np.array(old_shape[::-1]) - 1, 1))

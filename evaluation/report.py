@@ -1,15 +1,16 @@
-"""index.html: every run's tables and figures as one page that needs nothing else."""
+"""Report of all runs: index.html, one self-contained page with their tables and figures."""
 import base64
 import html
 from pathlib import Path
 
-FIRST = "comparison.png"  # stands before the tables
+FIRST = "comparison.png"  # shown before the tables of the paper
 FIGURES = {  # in the order of the page
-    FIRST: "Figures 1 and 5: image, people, shallow net, deep net, as heat over the image",
-    "comparison-maps.png": "The same as maps, as the paper prints them",
-    "scatter.png": "Every test image: its score with the shallow net against that with the deep net",
-    "filters-shallow.png": "Figure 3: filters of the shallow net's first layer; at demo scale still near their start",
-    "filters-deep.png": "The same of the deep net",
+    FIRST: "Figures 1 and 5: image, ground truth, shallow net and deep net; maps as heat over the image",
+    "comparison-maps.png": "Figures 1 and 5 with grey maps, as the paper prints them",
+    "scatter.png": "Scores per test image: shallow net against deep net",
+    "filters-shallow.png": "Figure 3: filters of the shallow net's first layer; after the demo preset still close to "
+                           "their initial values",
+    "filters-deep.png": "Figure 3: filters of the deep net's first layer",
     "curves-shallow.png": "Training of the shallow net",
     "curves-deep.png": "Training of the deep net",
 }
@@ -20,12 +21,12 @@ def to_html(out, figures):
 
     Parameters
     ----------
-    out : path of the folder with NAME.json of evaluation.tables, one a run
+    out : path of a folder with NAME.json of evaluation.tables, one per run
     figures : path of a folder with NAME/*.png of evaluation.figures, or None
 
     Returns
     -------
-    str; runs in the order in which they were written, newest first
+    str, HTML; the run that was written last comes first
     """
     from common.files import read_json
 
@@ -38,29 +39,29 @@ def to_html(out, figures):
 
 def _section(run, figures):
     first, *rest = run["tables"]
-    pictures = {name: _figure(figures / name, caption) for name, caption in FIGURES.items()
-                if figures and (figures / name).is_file()}
-    return "\n".join([f'<section id="{html.escape(run["name"])}">', _table(first), pictures.pop(FIRST, ""),
-                      *map(_table, rest), *pictures.values(), _settings(run["runs"]), "</section>"])
+    images = {name: _figure(figures / name, caption) for name, caption in FIGURES.items()
+              if figures and (figures / name).is_file()}
+    return "\n".join([f'<section id="{html.escape(run["name"])}">', _table(first), images.pop(FIRST, ""),
+                      *map(_table, rest), *images.values(), _settings(run["runs"]), "</section>"])
 
 
 def _figure(path, caption):
-    picture = base64.b64encode(path.read_bytes()).decode()
-    return (f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{picture}">'
+    encoded = base64.b64encode(path.read_bytes()).decode()
+    return (f'<figure><img alt="{html.escape(caption)}" src="data:image/png;base64,{encoded}">'
             f"<figcaption>{html.escape(caption)}</figcaption></figure>")
 
 
 def _table(table):
-    lined, body = table["header"][1] == "", []
-    numbers = range(1 + lined, 1 + lined + len(table["columns"])) if table["rows"][0]["values"] else ()
+    has_line_column, body = table["header"][1] == "", []
+    first_number = 1 + has_line_column
+    numbers = range(first_number, first_number + len(table["columns"])) if table["rows"][0]["values"] else ()
     head = "".join(f'<th{" class=number" if place in numbers else ""}>{html.escape(cell)}</th>'
                    for place, cell in enumerate(table["header"]))
     for index, row in enumerate(table["rows"]):
-        again = index > 0 and table["rows"][index - 1]["name"] == row["name"]
-        # numbers are set to the right; words, as in Table 2, to the left
-        kind = "number" if row["values"] else "words"
-        cells = ["" if again else row["name"], *([row["line"]] if lined else [])]
-        body.append(f'<tr class="{row["line"].replace(" ", "-")}{"" if again else " first"}">'
+        repeated = index > 0 and table["rows"][index - 1]["name"] == row["name"]
+        kind = "number" if row["values"] else "words"  # numbers are aligned right, texts (Table 2) left
+        cells = ["" if repeated else row["name"], *([row["line"]] if has_line_column else [])]
+        body.append(f'<tr class="{row["line"].replace(" ", "-")}{"" if repeated else " first"}">'
                     + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
                     + "".join(f'<td class="{kind}">{html.escape(row["cells"][column])}</td>'
                               for column in table["columns"])
@@ -70,7 +71,7 @@ def _table(table):
 
 
 def _settings(runs):
-    """Every setting of the training runs, and the versions of what ran."""
+    """List all settings of the training runs and the versions of the software."""
     parts = ["<h2>Settings and versions</h2>"]
     for name, config in runs.items():
         rows = "".join(f"<tr><td>{html.escape(kind)}</td><td>{html.escape(str(key))}</td>"
@@ -97,8 +98,8 @@ p, figcaption { color: #555; font-size: .9rem; max-width: 60rem } figure { margi
 details { margin: .5rem 0 } summary { cursor: pointer }
 </style></head><body>
 <h1>Shallow and deep convolutional networks for saliency prediction</h1>
-<p>Pan, McGuinness, Sayrol, O'Connor, Giró-i-Nieto, CVPR 2016. Lines on blue were computed by this software on this
-machine, grey ones are printed in the paper, with the source they were read from. Runs: LINKS</p>
+<p>Pan, McGuinness, Sayrol, O'Connor, Giró-i-Nieto, CVPR 2016. Blue lines were computed by this software on
+this machine. Grey lines are the numbers printed in the paper, each with its source. Runs: LINKS</p>
 SECTIONS
 </body></html>
 """

@@ -1,10 +1,11 @@
-"""The SALICON server's way of measuring, where it differs from the MIT benchmark's (evaluation/metrics.py).
+"""Shuffled AUC, AUC-Borji and NSS as the SALICON server computes them.
 
-Its AUCs step through thresholds by 0.01 and stop below the highest value; repeated fixations on a
-pixel count as often as they occur; negatives are all of them at once, nothing is drawn; the standard
-deviation of NSS has ddof 0. The convention alone moves shuffled AUC by 0.04, so tables name theirs.
+They differ from the MIT benchmark's (evaluation/metrics.py) in this: the AUCs use thresholds in steps of 0.01 and
+stop below the highest value; repeated fixations on a pixel count as often as they occur; all negatives are used
+at once, without random draws; the standard deviation of NSS has ddof 0. The convention alone changes shuffled AUC
+by 0.04, so every table names its convention.
 
-Fixations are maps of counts here: how many fixations fell on each pixel.
+Fixations are maps of counts here: the number of fixations on each pixel.
 """
 import numpy as np
 
@@ -14,32 +15,36 @@ STEP = 0.01
 
 
 def auc_shuffled(saliency, fixations, other_fixations):
-    """Shuffled AUC against the fixations of all other images, without the pixels fixated in this one.
+    """Compute shuffled AUC against the fixations of all other images, without the pixels fixated in this image.
+
+    At the thresholds t = 0, 0.01, 0.02, ... below the highest value, with S scaled to [0, 1]:
+    true positive rate = fraction of the fixations with S >= t,
+    false positive rate = fraction of the other images' fixations with S >= t.
 
     Parameters
     ----------
     saliency : (H, W) or metrics.Map
     fixations : (H, W), number of fixations on each pixel
-    other_fixations : (H, W), likewise of the other images together
+    other_fixations : (H, W), number of fixations of all other images on each pixel
 
     Returns
     -------
     float in [0, 1]; NaN without fixations or without other fixations; 0.5 for a constant map
     """
     fixations, others = np.asarray(fixations), np.asarray(other_fixations)
-    return _area(_map(saliency, fixations), fixations, np.where(fixations > 0, 0, others))
+    return _area_under_curve(_map(saliency, fixations), fixations, np.where(fixations > 0, 0, others))
 
 
 def auc_borji(saliency, fixations):
-    """AUC against every pixel once: what the server's 100,000 random pixels come to on average.
+    """Compute AUC-Borji with every pixel as a negative: the expected value of the server's 100,000 random pixels.
 
-    Parameters and result as for `auc_shuffled`.
+    Formula, parameters and result as for `auc_shuffled`.
     """
-    return _area(_map(saliency, fixations), np.asarray(fixations), np.ones(np.shape(fixations)))
+    return _area_under_curve(_map(saliency, fixations), np.asarray(fixations), np.ones(np.shape(fixations)))
 
 
 def nss(saliency, fixations):
-    """NSS with ddof 0, repeated fixations counted as often as they occur.
+    """Compute NSS = mean of (S - mean S) / std S over the fixations, with ddof 0 in std S.
 
     Parameters as for `auc_shuffled`; NaN without fixations or for a constant map.
     """
@@ -58,19 +63,19 @@ def _map(saliency, fixations):
     return saliency
 
 
-def _area(saliency, positives, negatives):
-    """Trapezoids under the ROC curve of weighted positives and negatives, at 0, 0.01, ... below the highest."""
+def _area_under_curve(saliency, positives, negatives):
+    """Compute the area under the ROC curve from the numbers of positives and negatives on each pixel."""
     positives, negatives = positives.ravel(), negatives.ravel()
     if not (positives.any() and negatives.any()):
         return float("nan")
-    scaled = saliency.scaled(saliency.flat)
-    highest = scaled[(positives > 0) | (negatives > 0)].max()
-    thresholds = np.arange(0, highest, STEP)  # as the server has it, without the highest value
+    scaled = saliency.to_unit_range(saliency.flat)
+    maximum = scaled[(positives > 0) | (negatives > 0)].max()
+    thresholds = np.arange(0, maximum, STEP)  # without the maximum, as in the server's code
     rates = []
     for counts in (positives, negatives):
-        where = np.flatnonzero(counts)
-        level = np.searchsorted(thresholds, scaled[where], side="right")  # thresholds each one reaches
-        reached = np.bincount(level, weights=counts[where], minlength=thresholds.size + 1)
-        at_or_above = np.cumsum(reached[::-1])[:-1]  # from the highest threshold down
+        pixels = np.flatnonzero(counts)
+        level = np.searchsorted(thresholds, scaled[pixels], side="right")  # number of thresholds that a pixel reaches
+        counts_per_level = np.bincount(level, weights=counts[pixels], minlength=thresholds.size + 1)
+        at_or_above = np.cumsum(counts_per_level[::-1])[:-1]  # from the highest threshold down
         rates.append(np.concatenate([[0], at_or_above / counts.sum(), [1]]))
     return float(np.trapz(*rates))

@@ -1,7 +1,7 @@
-"""Itti, GBVS and BMS, the bottom-up models among the baselines of Tables 3 and 4, written from their papers.
+"""The classical models Itti, GBVS and BMS, baselines of Tables 3 and 4, implemented from their papers.
 
-Each takes an image and returns its map, float32 in [0, 1] and of the same size; none learns anything or draws
-anything at random. Where a paper leaves a number open, it is that of its authors' toolbox.
+Each function takes an image and returns its saliency map, float32 in [0, 1] and of the same size. The models are not
+trained and not random. Numbers that a paper does not state are those of its authors' toolbox.
 
 Itti: Itti, Koch, Niebur: A model of saliency-based visual attention for rapid scene analysis (PAMI 1998);
     toolbox: Walther, Koch: Modeling attention to salient proto-objects (Neural Networks 2006).
@@ -10,35 +10,35 @@ BMS: Zhang, Sclaroff: Saliency detection: a Boolean map approach (ICCV 2013); to
 """
 import numpy as np
 
-ROUNDING = 1e-5  # a grey level is 4e-3 in the units of the features: a range below this is rounding, not contrast
+ROUNDING = 1e-5  # a range of feature values below this is rounding, not contrast: a grey level is 4e-3
 
-# Itti, section 2: levels are halvings, 0 the image itself
+# Itti, section 2; level 0 is the image, each further level has half the size
 CENTRES, DELTAS = (2, 3, 4), (3, 4)  # centre c, surround c + delta
 COARSEST = CENTRES[-1] + DELTAS[-1]  # nine levels
-ADDED_AT = 4  # level at which maps are added
-DARK = 0.1  # hue is not seen below this share of the highest intensity
+OUTPUT_LEVEL = 4  # all maps are resized to this level before they are added
+DARK = 0.1  # pixels below this fraction of the highest intensity have no hue
 ANGLES = (0, 45, 90, 135)  # degrees
 GABOR = {"ksize": (9, 9), "sigma": 7 / 3, "lambd": 7, "gamma": 1}  # pixels; toolbox, defaultGaborParams
-PHASES = (0, 90)  # degrees; same place
-PEAK = 0.1  # share of the highest value above which a local maximum counts; toolbox, maxNormalizeLocalMax
+PHASES = (0, 90)  # degrees; same source
+PEAK = 0.1  # fraction of the highest value above which a local maximum counts; toolbox, maxNormalizeLocalMax
 
-# GBVS; lengths are shares of the grid's. Toolbox, makeGBVSParams; the paper: sigma about 0.1 to 0.2 of the width
+# GBVS: toolbox, makeGBVSParams; the paper gives sigma as about 0.1 to 0.2 of the width
 GRID = 32  # nodes along the longer side
-SIGMA_ACTIVATION, SIGMA_CONCENTRATION = 0.15, 0.06
-BLUR = 0.02
+SIGMA_ACTIVATION, SIGMA_CONCENTRATION = 0.15, 0.06  # fractions of the mean of the grid's height and width
+BLUR = 0.02  # sigma as a fraction of the grid's longer side
 
 # BMS, in pixels of the resized image: the authors' program
-SIDE = 600  # the longer one
-STEP = 8  # delta, between thresholds on 8 bits
+SIDE = 600  # longer side of the resized image
+STEP = 8  # delta, step between thresholds on 8-bit channels
 OPENING, DILATION, LAST_DILATION = 5, 7, 23  # omega_o, omega_d1, omega_d2: sides of square kernels
 LAST_BLUR = 20  # sigma
 
 
 def itti(image):
-    """Itti's model: centre-surround contrast of intensity, colour and orientation (1998, section 2).
+    """Predict with Itti's model: centre-surround contrast of intensity, colour and orientation (1998, section 2).
 
-    Colour differs from the letter of its equation 2, RG(c) - GR(s), which adds the two scales: it
-    would find a uniform red contrasting with itself. Like the toolbox we take RG(c) - RG(s).
+    Colour contrast is RG(c) - RG(s), as in the toolbox. Equation 2 of the paper, RG(c) - GR(s), adds the two scales:
+    a uniform red image would have contrast with itself.
 
     Parameters
     ----------
@@ -50,19 +50,19 @@ def itti(image):
     """
     (intensity,), opponents, orientations = _features(image, COARSEST)
     conspicuity = (_contrast(intensity), sum(map(_contrast, opponents)),
-                   sum(_promoted(_contrast(orientation)) for orientation in orientations))
-    return _finished(sum(map(_promoted, conspicuity)) / 3, image.shape)
+                   sum(_normalised(_contrast(orientation)) for orientation in orientations))
+    return _to_saliency_map(sum(map(_normalised, conspicuity)) / 3, image.shape)
 
 
 def gbvs(image):
-    """Graph-based visual saliency: where two random walks over the feature maps spend their time (2006, section 2).
+    """Predict with graph-based visual saliency: equilibrium of two random walks on the feature maps (2006, section 2).
 
-    The first walk's steps are to nodes that are near and unlike (activation), the second's to nodes that are near
-    and active (concentration). Both stay longer in the middle, which has more near nodes than a corner.
+    The first walk steps to near nodes with a different value (activation), the second to near nodes with a high
+    activation (concentration). Both favour the centre, where a node has more near nodes than at a corner.
 
-    Unlikeness is the difference of the values. The paper's log of their ratio has no meaning for
-    opponents, which may be zero or negative; the paper names the difference as the other choice, its toolbox
-    makes it.
+    Dissimilarity is the absolute difference of the values, the paper's second choice and that of the toolbox. The
+    paper's first choice, the logarithm of their ratio, is not defined for colour opponents: they can be zero
+    or negative.
 
     Parameters
     ----------
@@ -75,20 +75,20 @@ def gbvs(image):
     import cv2
 
     height, width = _with_longer_side(GRID, image.shape)
-    far, near = (_closeness((height, width), share * (height + width) / 2)
-                 for share in (SIGMA_ACTIVATION, SIGMA_CONCENTRATION))
+    wide, narrow = (_closeness((height, width), sigma * (height + width) / 2)
+                    for sigma in (SIGMA_ACTIVATION, SIGMA_CONCENTRATION))
     saliency = np.zeros(height * width)
     for channel in _features(image, CENTRES[-1]):
-        # at quarter, eighth and sixteenth size, Itti's centres, as in the toolbox
+        # 1/4, 1/8 and 1/16 of the size, the levels of Itti's centres, as in the toolbox
         maps = [cv2.resize(feature[level], (width, height), interpolation=cv2.INTER_AREA)
                 for feature in channel for level in CENTRES]
-        saliency += np.mean([_concentration(_activation(one.ravel(), far), near) for one in maps], axis=0)
+        saliency += np.mean([_concentration(_activation(values.ravel(), wide), narrow) for values in maps], axis=0)
     saliency = cv2.GaussianBlur(saliency.reshape(height, width), (0, 0), BLUR * max(height, width))
-    return _finished(saliency, image.shape)
+    return _to_saliency_map(saliency, image.shape)
 
 
 def bms(image):
-    """Boolean map saliency: regions that another one surrounds, over all thresholds (2013, section 3).
+    """Predict with Boolean map saliency: surrounded regions over all thresholds (2013, section 3).
 
     Parameters
     ----------
@@ -106,43 +106,44 @@ def bms(image):
     for channel in cv2.split(cv2.cvtColor(small, cv2.COLOR_RGB2LAB)):
         for threshold in range(channel.min(), channel.max(), STEP):
             above = (channel > threshold).astype(np.uint8)
-            # The paper opens the map and its inverse. The opened inverse is the inverse of the closed map, and
-            # what is surrounded in a map is so in its inverse.
+            # The paper opens the map and its inverse. Opening the inverse gives the inverse of the closed map, and a
+            # map has the same surrounded regions as its inverse.
             for operation in (cv2.MORPH_OPEN, cv2.MORPH_CLOSE):
-                found = _surrounded(cv2.morphologyEx(above, operation, _square(OPENING)))
-                found = cv2.dilate(found, _square(DILATION))
-                area = cv2.countNonZero(found)
-                if area:  # L2 norm: little in a map counts for more
-                    attention += found * np.float32(area ** -0.5)
+                regions = _surrounded(cv2.morphologyEx(above, operation, _square(OPENING)))
+                regions = cv2.dilate(regions, _square(DILATION))
+                area = cv2.countNonZero(regions)
+                if area:  # division by the L2 norm gives small regions more weight
+                    attention += regions * np.float32(area ** -0.5)
     attention = cv2.dilate(attention, _square(LAST_DILATION))
-    return _finished(cv2.GaussianBlur(attention, (0, 0), LAST_BLUR), image.shape)
+    return _to_saliency_map(cv2.GaussianBlur(attention, (0, 0), LAST_BLUR), image.shape)
 
 
 def _features(image, coarsest):
-    """Intensity, colour and orientation: a list of features each, by level from 2 to `coarsest` (Itti, section 2).
+    """Compute the features intensity, colour and orientation at levels 2 to `coarsest` (Itti, section 2).
 
     Returns
     -------
-    three lists of dict {level: float32 (h, w)}: intensity; red-green and blue-yellow; energy at four angles
+    three lists of dict {level: float32 (h, w)}
+        Intensity; red-green and blue-yellow; energy at four angles.
     """
     import cv2
 
-    if (scale := 2 ** coarsest / min(image.shape[:2])) > 1:  # too small to be halved so often
+    if (scale := 2 ** coarsest / min(image.shape[:2])) > 1:  # too small for the coarsest level
         image = cv2.resize(image, None, fx=scale, fy=scale)
     image = image.astype(np.float32) / 255
     intensity = image.mean(axis=2)
     visible = intensity > DARK * intensity.max()
     hue = np.divide(image, intensity[..., None], out=np.zeros_like(image), where=visible[..., None])
     r, g, b = np.moveaxis(hue, 2, 0)
-    red, green, blue = (np.maximum(one - (two + three) / 2, 0) for one, two, three in ((r, g, b), (g, r, b), (b, r, g)))
-    yellow = np.maximum(np.minimum(r, g) - b, 0)  # (r + g) / 2 - |r - g| / 2 is the lesser of both
-    light = _pyramid(intensity, coarsest)
-    return ([light], [_pyramid(red - green, coarsest), _pyramid(blue - yellow, coarsest)],
-            [{level: _energy(one, angle) for level, one in light.items()} for angle in ANGLES])
+    red, green, blue = np.maximum(r - (g + b) / 2, 0), np.maximum(g - (r + b) / 2, 0), np.maximum(b - (r + g) / 2, 0)
+    yellow = np.maximum(np.minimum(r, g) - b, 0)  # (r + g) / 2 - |r - g| / 2 is the minimum of r and g
+    intensities = _pyramid(intensity, coarsest)
+    return ([intensities], [_pyramid(red - green, coarsest), _pyramid(blue - yellow, coarsest)],
+            [{level: _energy(values, angle) for level, values in intensities.items()} for angle in ANGLES])
 
 
 def _pyramid(channel, coarsest):
-    """{level: float32 (h, w)}: each level blurred and half the size of the one before, from the finest centre on."""
+    """Build a Gaussian pyramid from the finest centre to `coarsest`, {level: float32 (h, w)}."""
     import cv2
 
     levels = [channel]
@@ -152,34 +153,34 @@ def _pyramid(channel, coarsest):
 
 
 def _energy(intensity, angle):
-    """What Gabor filters of one orientation answer: the sum over both phases of the magnitude."""
+    """Compute the response to Gabor filters of an orientation: sum of the magnitudes over both phases."""
     import cv2
 
     energy = np.zeros_like(intensity)
     for phase in PHASES:
         kernel = cv2.getGaborKernel(theta=np.deg2rad(angle), psi=np.deg2rad(phase), **GABOR)
-        kernel -= kernel.mean()  # no answer to uniform light
+        kernel -= kernel.mean()  # no response to uniform intensity
         energy += np.abs(cv2.filter2D(intensity, -1, kernel / np.linalg.norm(kernel)))
     return energy
 
 
 def _contrast(feature):
-    """Centre less surround in all six pairs of levels, promoted, added at `ADDED_AT`: a sum of N(|F(c) - F(s)|)."""
+    """Compute the sum of N(|F(c) - F(s)|) over all six pairs of centre c and surround s, at `OUTPUT_LEVEL`."""
     import cv2
 
-    total, size = 0, feature[ADDED_AT].shape[::-1]
+    total, size = 0, feature[OUTPUT_LEVEL].shape[::-1]
     for centre in CENTRES:
         for delta in DELTAS:
             surround = cv2.resize(feature[centre + delta], feature[centre].shape[::-1])
-            difference = _promoted(np.abs(feature[centre] - surround))
+            difference = _normalised(np.abs(feature[centre] - surround))
             total += cv2.resize(difference, size, interpolation=cv2.INTER_AREA)
     return total
 
 
-def _promoted(feature):
-    """Itti's N(.): a map with one peak is kept, one with many like it is suppressed.
+def _normalised(feature):
+    """Normalise by Itti's N(.), which suppresses a map with many similar peaks and keeps a map with a single peak.
 
-    The map on the scale [0, 1], times the square of one less the mean of all local maxima but the highest.
+    N(M) = M (1 - m)^2 with M scaled to [0, 1] and m the mean of its local maxima except the highest.
     """
     import cv2
 
@@ -193,19 +194,19 @@ def _promoted(feature):
 
 
 def _closeness(shape, sigma):
-    """float64 (N, N): a Gaussian of the distance between any two of a grid's N nodes."""
+    """Compute F, the Gaussian of the distance between any two of a grid's N nodes, float64 (N, N)."""
     row, column = np.indices(shape).reshape(2, -1)
     distance = np.subtract.outer(row, row) ** 2 + np.subtract.outer(column, column) ** 2
     return np.exp(-distance / (2 * sigma ** 2))
 
 
-# Both chains of GBVS are walks on undirected graphs, and such a walk is at each node in proportion to the weight of
-# the node's edges: no power iteration is needed. Activation has the symmetric weights |M_i - M_j| F_ij.
-# Concentration steps from i to j with weight A_j F_ij, which makes the same transition probabilities as the
-# symmetric A_i A_j F_ij, since A_i is the same for all steps from i; its equilibrium is A * (F A).
+# Both Markov chains of GBVS are walks on undirected graphs. The equilibrium of such a walk is proportional to the sum
+# of the edge weights at each node: no power iteration is needed. Activation has the symmetric weights |M_i - M_j| F_ij.
+# Concentration steps from i to j with weight A_j F_ij. The symmetric weights A_i A_j F_ij give the same transition
+# probabilities, since A_i is the same for all steps from i; the equilibrium is A * (F A).
 
 def _activation(feature, closeness):
-    """float64 (N,), sum 1: where the walk to unlike nodes spends its time; 0 if all nodes are alike."""
+    """Compute the equilibrium of the walk to dissimilar nodes, float64 (N,), sum 1; 0 if all nodes are equal."""
     if np.ptp(feature) < ROUNDING:
         return np.zeros(feature.size)
     feature = feature.astype(np.float64)
@@ -213,7 +214,7 @@ def _activation(feature, closeness):
 
 
 def _concentration(activation, closeness):
-    """float64 (N,), sum 1: where the walk to active nodes spends its time; 0 if none is active."""
+    """Compute the equilibrium of the walk to active nodes, float64 (N,), sum 1; 0 if no node is active."""
     return _distribution(activation * (closeness @ activation))
 
 
@@ -222,16 +223,16 @@ def _distribution(weights):
 
 
 def _surrounded(boolean):
-    """uint8 (H, W): 1 in regions of ones, and of zeros, that do not touch the border; neighbours are 8."""
+    """Mark regions of ones, and of zeros, that do not touch the border (8-connected), uint8 (H, W)."""
     import cv2
 
-    found = np.zeros_like(boolean)
+    surrounded = np.zeros_like(boolean)
     for regions in (boolean, 1 - boolean):
-        # a frame of ones joins all that touch the border, and is flooded with it
+        # a frame of ones connects all regions at the border, so one flood fill removes them
         framed = cv2.copyMakeBorder(regions, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=1)
         cv2.floodFill(framed, None, (0, 0), 0, flags=8)
-        found |= framed[1:-1, 1:-1]
-    return found
+        surrounded |= framed[1:-1, 1:-1]
+    return surrounded
 
 
 def _square(side):
@@ -239,13 +240,13 @@ def _square(side):
 
 
 def _with_longer_side(side, shape):
-    """(height, width) in the proportions of an image of this shape."""
+    """Return (height, width) with this longer side and the proportions of an image of this shape."""
     scale = side / max(shape[:2])
     return tuple(max(round(length * scale), 1) for length in shape[:2])
 
 
-def _finished(saliency, shape):
-    """At the image's size and on the scale from 0 to 1."""
+def _to_saliency_map(saliency, shape):
+    """Resize to the image's shape and scale to [0, 1]."""
     import cv2
 
     saliency = cv2.resize(saliency.astype(np.float32), shape[1::-1], interpolation=cv2.INTER_CUBIC)

@@ -1,4 +1,4 @@
-"""The pictures, from small inputs of the real formats."""
+"""Figures, from small files in the real formats."""
 import numpy as np
 import pytest
 from PIL import Image
@@ -20,7 +20,7 @@ def pixels(path):
 
 
 def has_colour(sheet, colour):
-    """Whether the very colour is anywhere in a picture, as the inside of a line or the edge of a letter is."""
+    """Return True if an image contains this colour, such as the inside of a line."""
     rgb = [int(colour[i:i + 2], 16) for i in (1, 3, 5)]
     return (np.abs(sheet.astype(int) - rgb).max(axis=2) <= 3).any()
 
@@ -40,7 +40,7 @@ def write_log(folder, net, steps, validate_every=5):
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Everything the command draws from, for the synthetic set; the deep net's maps are all the same."""
+    """Write all files that the command needs, for the synthetic set; the deep net's maps are constant."""
     folder = tmp_path_factory.mktemp("inputs")
     dataset = load("synthetic", "test")
     for net in ("shallow", "deep"):
@@ -65,7 +65,7 @@ def draw(inputs, out, **changed):
     return command("evaluation.figures", *(part for name, value in options.items() for part in (f"--{name}", value)))
 
 
-def test_command_draws_every_figure(inputs, tmp_path):
+def test_the_command_draws_every_figure(inputs, tmp_path):
     process = draw(inputs, tmp_path)
     assert process.returncode == 0 and process.stderr == "", process.stderr
     names = ["comparison.png", "comparison-maps.png", "filters-shallow.png", "filters-deep.png", "curves-shallow.png",
@@ -76,15 +76,15 @@ def test_command_draws_every_figure(inputs, tmp_path):
     assert overlaid.shape == maps.shape == (figures.HEADER + figures.ROWS * (240 + figures.GAP), 4 * 328 - 8, 3)
     first = maps[figures.HEADER:figures.HEADER + 240]
     np.testing.assert_array_equal(first[:, :320], overlaid[figures.HEADER:figures.HEADER + 240, :320])  # the image
-    np.testing.assert_array_equal(first[:, 328:648], first[:, 656:976])  # people, and the net that answers as they look
+    np.testing.assert_array_equal(first[:, 328:648], first[:, 656:976])  # ground truth, and the net whose maps equal it
     assert first[:, 328:648].max() > 200 and np.ptp(first[:, 328:648], axis=2).max() == 0  # grey
-    assert first[:, 984:].max() == 0  # the same everywhere
+    assert first[:, 984:].max() == 0  # constant
     for net, other in (("shallow", "deep"), ("deep", "shallow")):
         sheet = pixels(tmp_path / f"curves-{net}.png")
         assert has_colour(sheet, figures.COLOURS[net]) and not has_colour(sheet, figures.COLOURS[other])
 
 
-def test_without_one_net_the_others_figures_are_drawn(inputs, tmp_path):
+def test_without_a_net_the_figures_of_the_other_are_drawn(inputs, tmp_path):
     process = draw(inputs, tmp_path, **{"runs-deep": tmp_path / "no run", "predictions": tmp_path / "none"})
     assert process.returncode == 0 and "Traceback" not in process.stderr
     assert {path.name for path in tmp_path.iterdir()} == {"filters-shallow.png", "filters-deep.png", "curves-shallow.png",
@@ -94,7 +94,7 @@ def test_without_one_net_the_others_figures_are_drawn(inputs, tmp_path):
             f"--out {tmp_path}/none/deep") in process.stderr
 
 
-def test_damaged_inputs_are_named_and_the_rest_drawn(inputs, tmp_path):
+def test_damaged_files_are_named_and_the_other_figures_drawn(inputs, tmp_path):
     broken = tmp_path / "broken"
     broken.mkdir()
     for name in ("shallow.npy", "deep.npy"):
@@ -106,15 +106,15 @@ def test_damaged_inputs_are_named_and_the_rest_drawn(inputs, tmp_path):
     process = draw(inputs, tmp_path / "out", **{"filters": broken, "scores": broken, "runs-deep": broken})
     assert process.returncode == 1 and "Traceback" not in process.stderr
     assert "shallow.npy: damaged, or not an .npy" in process.stderr and "deep.npy: holds an array (5,)" in process.stderr
-    assert "shallow.csv: no scores of CC" in process.stderr and "no training has been logged" in process.stderr
+    assert "shallow.csv: has no readable scores of CC" in process.stderr and "contains no training" in process.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"comparison.png", "comparison-maps.png",
                                                                    "curves-shallow.png"}
 
 
-def test_nothing_to_draw_from(tmp_path):
+def test_no_files_at_all_are_an_error(tmp_path):
     process = draw(tmp_path / "nothing", tmp_path / "out")
     assert process.returncode == 1 and process.stderr.splitlines()[-1].startswith("error: ")
-    assert "nothing to draw from yet" in process.stderr and not (tmp_path / "out").exists()
+    assert "no files to draw from" in process.stderr and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("count, size, across", [(32, 5, 8), (96, 7, 12), (7, 3, 7), (1, 1, 1)])
@@ -127,30 +127,30 @@ def test_filters_are_squares_of_pixels(count, size, across, tmp_path):
     assert sheet.shape == (count // across * pitch - figures.FILTER_GAP, across * pitch - figures.FILTER_GAP, 3)
     top, left = pitch * np.array(divmod(count - 1, across))
     last = sheet[top:top + size * factor, left:left + size * factor]
-    for corner in (0, factor - 1):  # every pixel of a square is the same
+    for corner in (0, factor - 1):  # all pixels of a square are equal
         np.testing.assert_allclose(last[corner::factor, corner::factor] / 255,
                                    (values[-1] - values[-1].min()) / np.ptp(values[-1]), atol=1 / 255)
     assert (sheet[:, size * factor:size * factor + figures.FILTER_GAP] == 255).all()
 
 
-def test_constant_filters_are_no_error(tmp_path):
+def test_constant_filters_are_drawn_black(tmp_path):
     figures.filters(np.full((32, 5, 5, 3), 0.1), tmp_path / "filters.png", "constant")
     assert (pixels(tmp_path / "filters.png")[figures.HEADER + 1, 1] == 0).all()
 
 
 @pytest.mark.parametrize("net", COLUMNS)
 @pytest.mark.parametrize("steps", [1, 3, 400])
-def test_curves_of_any_length(net, steps, tmp_path):
+def test_curves_of_any_length_are_drawn(net, steps, tmp_path):
     write_log(tmp_path / "run", net, steps)
     figures.curves(tmp_path / "run", tmp_path / "curves.png", net)
     sheet = pixels(tmp_path / "curves.png")
     assert sheet.shape == (4.5 * figures.DPI, 8 * figures.DPI, 3) and has_colour(sheet, figures.COLOURS[net])
 
 
-def test_the_share_is_of_the_images_scored_with_both(tmp_path):
+def test_the_fraction_is_of_the_images_scored_with_both_nets(tmp_path):
     rows = {f"image{i}": [0.1 * i] * 5 for i in range(10)}
     first = write_scores(tmp_path / "a.csv", rows)
-    assert figures.share_better(*figures.paired_scores(first, first, "CC")) == "deep net better on 0% of 10 images"
+    assert figures.fraction_better(*figures.paired_scores(first, first, "CC")) == "deep net better on 0% of 10 images"
     better = {**{name: np.add(values, 0.01 if name < "image3" else -0.01) for name, values in rows.items()},
               "image9": ["nan"] * 5, "another": [1] * 5}
     del better["image8"]
@@ -158,7 +158,7 @@ def test_the_share_is_of_the_images_scored_with_both(tmp_path):
     shallow, deep = figures.paired_scores(first, second, "AUC-Judd")
     np.testing.assert_allclose(shallow, np.arange(8) / 10)
     np.testing.assert_allclose(deep - shallow, [0.01] * 3 + [-0.01] * 5)
-    assert figures.share_better(shallow, deep) == "deep net better on 38% of 8 images"
+    assert figures.fraction_better(shallow, deep) == "deep net better on 38% of 8 images"
 
 
 def test_points_have_the_colour_of_the_better_net(tmp_path):
@@ -168,15 +168,15 @@ def test_points_have_the_colour_of_the_better_net(tmp_path):
     for name, first, second in (("deep", low, high), ("shallow", high, low), ("neither", low, low)):
         figures.scatter(first, second, tmp_path / f"{name}.png", ["CC"])
         sheet = pixels(tmp_path / f"{name}.png").astype(int)
-        inside = sheet[sheet.shape[0] // 6:-sheet.shape[0] // 6, sheet.shape[1] // 5:]  # without titles and labels
-        counts[name] = ((inside[..., 0] - inside[..., 2] > 60).sum(), (inside[..., 2] - inside[..., 0] > 60).sum())
+        panel = sheet[sheet.shape[0] // 6:-sheet.shape[0] // 6, sheet.shape[1] // 5:]  # without titles and labels
+        counts[name] = ((panel[..., 0] - panel[..., 2] > 60).sum(), (panel[..., 2] - panel[..., 0] > 60).sum())
     assert counts["deep"][0] == 0 < counts["deep"][1] and counts["shallow"][1] == 0 < counts["shallow"][0]
     assert counts["neither"] == (0, 0)
 
 
-def test_scores_that_cannot_be_drawn(tmp_path):
+def test_undefined_scores_give_empty_panels(tmp_path):
     undefined = write_scores(tmp_path / "nan.csv", {"image0": ["nan"] * 5})
     figures.scatter(undefined, undefined, tmp_path / "scatter.png")  # empty panels
-    assert figures.share_better(*figures.paired_scores(undefined, undefined, "CC")) == "undefined on every image"
+    assert figures.fraction_better(*figures.paired_scores(undefined, undefined, "CC")) == "undefined on every image"
     with pytest.raises(UserError, match="no image in common"):
         figures.scatter(undefined, write_scores(tmp_path / "b.csv", {"image1": [1] * 5}), tmp_path / "scatter.png")

@@ -1,4 +1,4 @@
-"""imresize against a restatement pixel by pixel, and against Pillow's bicubic inside the frame."""
+"""imresize against a plain implementation pixel by pixel, and against Pillow's bicubic away from the edges."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -9,7 +9,7 @@ from evaluation.imresize import imresize
 
 
 def plain_line(line, new, scale):
-    """One line, straight from the definition."""
+    """Resize one row or column as the definition states it."""
     stretch, old, out = min(scale, 1), len(line), []
     for i in range(new):
         centre = (i + 0.5) / scale - 0.5
@@ -26,7 +26,7 @@ def plain_line(line, new, scale):
 
 @settings(max_examples=40)
 @given(st.tuples(*[st.integers(1, 30)] * 2), st.tuples(*[st.integers(1, 30)] * 2), st.integers(0, 2**32 - 1))
-def test_against_the_definition(old, new, seed):
+def test_values_equal_the_definition(old, new, seed):
     image = np.random.default_rng(seed).random(old)
     half = np.array([plain_line(line, new[1], new[1] / old[1]) for line in image])
     expected = np.array([plain_line(line, new[0], new[0] / old[0]) for line in half.T]).T
@@ -36,13 +36,13 @@ def test_against_the_definition(old, new, seed):
 @pytest.mark.parametrize("new", [(60, 80), (300, 401), (37, 53)])
 def test_pillow_agrees_away_from_the_edges(new):
     image = np.random.default_rng(0).random((120, 160)).astype(np.float32)
-    theirs = np.asarray(Image.fromarray(image).resize(new[::-1], Image.BICUBIC))
+    expected = np.asarray(Image.fromarray(image).resize(new[::-1], Image.BICUBIC))
     edge = [int(np.ceil(2 * max(1, n / o))) + 1 for n, o in zip(new, image.shape)]
-    inside = np.s_[edge[0]:-edge[0], edge[1]:-edge[1]]
-    np.testing.assert_allclose(imresize(image, new)[inside], theirs[inside], atol=2e-6)
+    interior = np.s_[edge[0]:-edge[0], edge[1]:-edge[1]]
+    np.testing.assert_allclose(imresize(image, new)[interior], expected[interior], atol=2e-6)
 
 
-def test_a_scale_rounds_the_size_up_and_keeps_its_grid():
+def test_a_scale_rounds_the_size_up_and_keeps_the_grid():
     image = np.random.default_rng(0).random((70, 95))
     small = imresize(image, 1 / 32)
     assert small.shape == (3, 3)
@@ -50,7 +50,7 @@ def test_a_scale_rounds_the_size_up_and_keeps_its_grid():
     np.testing.assert_allclose(small, np.array([plain_line(line, 3, 1 / 32) for line in half.T]).T, atol=1e-12)
 
 
-def test_what_must_hold():
+def test_identity_constants_symmetry_and_ramps_are_kept():
     image = np.random.default_rng(0).random((20, 30))
     np.testing.assert_allclose(imresize(image, (20, 30)), image, atol=1e-12)
     np.testing.assert_allclose(imresize(np.full((20, 30), 0.7), (7, 90)), 0.7, atol=1e-12)
@@ -63,6 +63,6 @@ def test_what_must_hold():
 @pytest.mark.parametrize("image, size, message", [
     (np.zeros((2, 2, 3)), (2, 2), "2-D"), (np.zeros((0, 3)), (2, 2), "2-D"), (np.full((2, 2), np.nan), (3, 3), "NaN"),
     (np.zeros((2, 2)), (0, 3), "positive"), (np.zeros((2, 2)), -1, "positive"), (np.zeros((2, 2)), float("nan"), "")])
-def test_bad_input(image, size, message):
+def test_bad_input_raises(image, size, message):
     with pytest.raises(ValueError, match=message):
         imresize(image, size)

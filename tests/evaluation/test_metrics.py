@@ -1,4 +1,4 @@
-"""Each measure against a plain restatement of its definition, on random maps with ties."""
+"""Every metric against a plain implementation of its definition, on random maps with ties."""
 import numpy as np
 import pytest
 import scipy.optimize
@@ -13,7 +13,7 @@ EPS = np.finfo(float).eps
 
 @st.composite
 def scenes(draw):
-    """A map with few distinct values (so with ties) or many, a density, and two fixation maps."""
+    """Draw a saliency map with few or many distinct values (few give ties), a density map and two fixation maps."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     shape = draw(st.tuples(st.integers(3, 9), st.integers(3, 9)))
     levels = draw(st.sampled_from([2, 5, 11, 1000]))
@@ -38,7 +38,7 @@ def plain_judd(saliency, fixations):
 
 
 def plain_stepped(saliency, positives, negatives, step=0.1):
-    """ROC area for given negative values, thresholds 0 : step : maximum."""
+    """Compute the ROC area of positive and negative values with thresholds 0, step, ... up to the maximum."""
     highest = max(positives.max(), negatives.max())
     thresholds = [k * step for k in range(int(1 / step) + 1) if k * step <= highest]
     points = [(0, 0), *(((negatives >= t).mean(), (positives >= t).mean()) for t in reversed(thresholds)), (1, 1)]
@@ -60,7 +60,7 @@ def usable(saliency, fixations, others):
 
 
 @given(scenes())
-def test_against_plain_definitions(scene):
+def test_scores_equal_the_plain_definitions(scene):
     saliency, density, fixations, others = scene
     if not usable(saliency, fixations, others):
         return
@@ -75,15 +75,15 @@ def test_against_plain_definitions(scene):
         plain_gain(saliency, fixations, density), abs=1e-9)
     assert metrics.auc_judd(saliency, fixations, jitter=False) == pytest.approx(plain_judd(saliency, fixations), abs=1e-12)
     for step in (0.1, 0.05, 1 / 3):
-        for negatives, found in ((first.ravel(), metrics.auc_borji(saliency, fixations, None, step)),
+        for negatives, score in ((first.ravel(), metrics.auc_borji(saliency, fixations, None, step)),
                                  (first[others], metrics.auc_shuffled(saliency, fixations, others, None, step))):
-            assert found == pytest.approx(plain_stepped(first, first[fixations], negatives, step), abs=1e-12)
+            assert score == pytest.approx(plain_stepped(first, first[fixations], negatives, step), abs=1e-12)
 
 
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([3, 50, 100_000]), st.floats(0.3, 8))
-def test_judd_counts_like_a_sort_on_maps_of_many_blocks(seed, levels, skew):
-    """Larger than a block, with ties and with most values in few buckets."""
+def test_judd_equals_a_sort_on_maps_of_many_blocks(seed, levels, skew):
+    """Check maps larger than a block, with ties and with most values in few buckets."""
     rng = np.random.default_rng(seed)
     saliency = (rng.integers(0, levels, (210, 190)) / levels) ** skew
     fixations = rng.random(saliency.shape) < rng.choice([0.0005, 0.1])
@@ -97,24 +97,24 @@ def test_judd_counts_like_a_sort_on_maps_of_many_blocks(seed, levels, skew):
 
 @settings(max_examples=15)
 @given(scenes(), st.integers(1, 40))
-def test_cutting_the_map_into_blocks_changes_nothing(scene, block):
+def test_the_block_size_changes_nothing(scene, block):
     saliency, density, fixations, others = scene
     if not usable(saliency, fixations, others):
         return
 
-    def all_measures():
+    def all_scores():
         return [metrics.similarity(saliency, density), metrics.cc(saliency, density), metrics.nss(saliency, fixations),
                 metrics.kl_divergence(saliency, density), metrics.auc_borji(saliency, fixations, splits=None)]
-    whole = all_measures()
+    whole = all_scores()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(metrics, "BLOCK", block)
-        assert all_measures() == pytest.approx(whole, abs=1e-12)
+        assert all_scores() == pytest.approx(whole, abs=1e-12)
 
 
 @settings(max_examples=15)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([(60, 90), (128, 97), (33, 160)]))
 def test_emd_is_the_least_cost_of_transport(seed, shape):
-    """Against the textbook linear program over all pairs of bins."""
+    """Compare with the linear program over all pairs of bins."""
     rng = np.random.default_rng(seed)
     saliency, density = 1 + rng.random(shape), 1 + rng.random(shape) * (np.indices(shape).sum(0) % 64 > 20)
     p, q = (imresize(values, 1 / 32) for values in (saliency, density))
@@ -138,40 +138,40 @@ def test_a_map_of_another_size_is_resized_as_matlab_does():
     rng = np.random.default_rng(0)
     small, density, fixations = rng.random((30, 40)), rng.random((50, 70)), rng.random((50, 70)) < 0.1
     large = imresize(small, (50, 70))
-    for measure, truth in ((metrics.similarity, density), (metrics.cc, density), (metrics.nss, fixations),
-                           (metrics.auc_judd, fixations), (metrics.auc_borji, fixations)):
-        assert measure(small, truth) == measure(large, truth)
+    for metric, truth in ((metrics.similarity, density), (metrics.cc, density), (metrics.nss, fixations),
+                          (metrics.auc_judd, fixations), (metrics.auc_borji, fixations)):
+        assert metric(small, truth) == metric(large, truth)
     assert metrics.information_gain(small, fixations, small) == 0
     with pytest.raises(ValueError, match="scale the other images' fixations"):
         metrics.auc_shuffled(small, fixations, np.ones((30, 40)))
 
 
-def test_wrapping_once_gives_the_same_scores():
+def test_wrapped_arrays_give_the_same_scores():
     rng = np.random.default_rng(0)
     arrays = rng.random((50, 70)), rng.random((50, 70)), rng.random((50, 70)) < 0.05, rng.random((50, 70)) < 0.2
     wrapped = *map(metrics.Map, arrays[:2]), *map(metrics.Fixations, arrays[2:])
-    for saliency, density, people, others in (arrays, wrapped, arrays):
-        scores = [metrics.similarity(saliency, density), metrics.cc(saliency, density), metrics.nss(saliency, people),
+    for saliency, density, fixations, others in (arrays, wrapped, arrays):
+        scores = [metrics.similarity(saliency, density), metrics.cc(saliency, density), metrics.nss(saliency, fixations),
                   metrics.kl_divergence(saliency, density), metrics.emd(saliency, density),
-                  metrics.information_gain(saliency, people, density), metrics.auc_judd(saliency, people),
-                  metrics.auc_borji(saliency, people), metrics.auc_shuffled(saliency, people, others)]
+                  metrics.information_gain(saliency, fixations, density), metrics.auc_judd(saliency, fixations),
+                  metrics.auc_borji(saliency, fixations), metrics.auc_shuffled(saliency, fixations, others)]
         if saliency is arrays[0]:
             expected = scores
         assert scores == expected
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, bool, np.int64])
-def test_any_dtype_is_scored_as_its_values(dtype):
-    """8-bit maps are not divided as integers, float32 values are not rounded again."""
+def test_the_dtype_of_a_map_does_not_change_its_score(dtype):
+    """Check that 8-bit maps are not divided as integers and float32 values are not rounded again."""
     rng = np.random.default_rng(0)
     saliency = rng.integers(0, 2 if dtype is bool else 256, (40, 50)).astype(dtype)
     fixations = rng.random((40, 50)) < 0.05
-    for measure in (metrics.auc_borji, metrics.auc_judd, metrics.nss):
-        assert measure(saliency, fixations) == measure(saliency.astype(np.float64), fixations.astype(np.uint8) * 255)
+    for metric in (metrics.auc_borji, metrics.auc_judd, metrics.nss):
+        assert metric(saliency, fixations) == metric(saliency.astype(np.float64), fixations.astype(np.uint8) * 255)
 
 
 def test_153_of_255_lies_below_the_seventh_threshold():
-    """In float64, 153/255 < 6 * 0.1; in float32 it would not be."""
+    """Check a value for which 153/255 < 6 * 0.1 holds in float64 and not in float32."""
     saliency, fixations = np.array([[0, 153, 255, 153, 0, 9]]), np.array([[0, 1, 1, 0, 0, 0]])
     assert metrics.auc_borji(saliency, fixations, splits=None) == pytest.approx(
         plain_stepped(None, np.array([153 / 255, 1]), saliency.ravel() / 255), abs=1e-12)
@@ -179,7 +179,7 @@ def test_153_of_255_lies_below_the_seventh_threshold():
 
 @settings(max_examples=30)
 @given(scenes())
-def test_many_splits_come_to_the_expected_value(scene):
+def test_many_splits_approach_the_expected_value(scene):
     saliency, _, fixations, others = scene
     if saliency.min() == saliency.max() or not 1 < fixations.sum() < fixations.size or not others.any():
         return
@@ -189,20 +189,20 @@ def test_many_splits_come_to_the_expected_value(scene):
         metrics.auc_shuffled(saliency, fixations, others, splits=None), abs=0.025)
 
 
-def test_drawing_levels_is_drawing_pixels():
-    """Mean and spread of the splits equal those of the benchmark's way: drawing pixels one by one."""
+def test_draws_of_levels_equal_draws_of_pixels():
+    """Compare mean and standard deviation over the splits with the benchmark's method, which draws pixels."""
     rng = np.random.default_rng(0)
     saliency = rng.random((30, 40)) ** 2
     fixations = rng.random((30, 40)) < 0.02 + 0.05 * saliency
     scaled, count = n01(saliency), fixations.sum()
     drawn = [plain_stepped(scaled, scaled[fixations], rng.choice(scaled.ravel(), count)) for _ in range(3000)]
-    ours = [metrics.auc_borji(saliency, fixations, splits=1, rng=seed) for seed in range(3000)]
-    assert np.mean(ours) == pytest.approx(np.mean(drawn), abs=0.003)
-    assert np.std(ours) == pytest.approx(np.std(drawn), rel=0.1)
+    scores = [metrics.auc_borji(saliency, fixations, splits=1, rng=seed) for seed in range(3000)]
+    assert np.mean(scores) == pytest.approx(np.mean(drawn), abs=0.003)
+    assert np.std(scores) == pytest.approx(np.std(drawn), rel=0.1)
 
 
-def test_judd_is_mann_whitney_but_for_its_first_step():
-    """Without ties: Mann-Whitney plus half a step over the negatives above the lowest fixation."""
+def test_judd_is_mann_whitney_except_for_its_first_step():
+    """Check, without ties: Mann-Whitney plus half a step over the negatives above the lowest fixation."""
     rng = np.random.default_rng(0)
     saliency = rng.permutation(600).reshape(20, 30).astype(float)
     fixations = rng.random((20, 30)) < 0.05
@@ -212,7 +212,7 @@ def test_judd_is_mann_whitney_but_for_its_first_step():
     assert metrics.auc_judd(saliency, fixations, jitter=False) == pytest.approx(mann_whitney + extra, abs=1e-12)
 
 
-def test_perfect_and_useless_maps():
+def test_perfect_and_random_maps_have_the_expected_scores():
     rng = np.random.default_rng(0)
     fixations = rng.random((40, 50)) < 0.01
     assert metrics.auc_judd(fixations.astype(float), fixations) > 0.99
@@ -221,66 +221,66 @@ def test_perfect_and_useless_maps():
     assert metrics.similarity(density, density) == pytest.approx(1) and metrics.cc(-density, density) == pytest.approx(-1)
 
 
-def test_seeds():
+def test_a_seed_determines_the_score():
     rng = np.random.default_rng(0)
     saliency, fixations = rng.integers(0, 9, (20, 30)) / 8, rng.random((20, 30)) < 0.1
     others = rng.random((20, 30)) < 0.5
-    for measure in (metrics.auc_judd, metrics.auc_borji, lambda *a, **k: metrics.auc_shuffled(*a, others, **k)):
-        assert measure(saliency, fixations, rng=1) == measure(saliency, fixations, rng=1)
-        assert measure(saliency, fixations, rng=1) != measure(saliency, fixations, rng=2)
+    for metric in (metrics.auc_judd, metrics.auc_borji, lambda *a, **k: metrics.auc_shuffled(*a, others, **k)):
+        assert metric(saliency, fixations, rng=1) == metric(saliency, fixations, rng=1)
+        assert metric(saliency, fixations, rng=1) != metric(saliency, fixations, rng=2)
 
 
-def test_degenerate_input():
+def test_degenerate_input_gives_nan_or_a_defined_score():
     ramp = np.arange(12.0).reshape(3, 4)
-    flat, zero, none, one = np.ones((3, 4)), np.zeros((3, 4)), np.zeros((3, 4), bool), ramp == 5
+    flat, zero, none, single = np.ones((3, 4)), np.zeros((3, 4)), np.zeros((3, 4), bool), ramp == 5
     assert metrics.similarity(zero, ramp) == 0 == metrics.similarity(flat, zero)
-    for measure in (metrics.similarity, metrics.cc):
-        assert np.isnan(measure(flat, ramp)) and np.isnan(measure(ramp, flat))
+    for metric in (metrics.similarity, metrics.cc):
+        assert np.isnan(metric(flat, ramp)) and np.isnan(metric(ramp, flat))
     assert np.isnan(metrics.cc(zero, ramp)) and np.isnan(metrics.cc(ramp, zero))
     for fixations in (none, ~none):
         assert np.isnan(metrics.auc_judd(ramp, fixations)) and np.isnan(metrics.auc_borji(ramp, fixations))
-        assert np.isnan(metrics.auc_shuffled(ramp, fixations, one))
-    assert np.isnan(metrics.auc_borji(ramp, one)) and np.isnan(metrics.auc_shuffled(ramp, one, ~one))
+        assert np.isnan(metrics.auc_shuffled(ramp, fixations, single))
+    assert np.isnan(metrics.auc_borji(ramp, single)) and np.isnan(metrics.auc_shuffled(ramp, single, ~single))
     assert np.isnan(metrics.auc_shuffled(ramp, ramp > 8, none))
-    assert metrics.auc_judd(ramp, one) > 0
-    assert np.isnan(metrics.nss(ramp, none)) and np.isnan(metrics.nss(flat, one))
+    assert metrics.auc_judd(ramp, single) > 0
+    assert np.isnan(metrics.nss(ramp, none)) and np.isnan(metrics.nss(flat, single))
     assert metrics.nss(ramp, ~none) == pytest.approx(0, abs=1e-12)
-    assert np.isnan(metrics.information_gain(ramp, none, ramp)) and np.isnan(metrics.information_gain(ramp, one, flat))
-    assert np.isnan(metrics.information_gain(zero, one, ramp))
-    # a constant map says nothing: half, whichever way it is measured
+    assert np.isnan(metrics.information_gain(ramp, none, ramp)) and np.isnan(metrics.information_gain(ramp, single, flat))
+    assert np.isnan(metrics.information_gain(zero, single, ramp))
+    # a constant map scores one half in both AUCs with random negatives
     for splits in (None, 10):
         assert metrics.auc_borji(flat, ramp > 5, splits) == metrics.auc_shuffled(zero, ramp > 5, ramp < 3, splits) == 0.5
-    assert np.isnan(metrics.auc_judd(flat, one, jitter=False)) and 0 <= metrics.auc_judd(flat, ramp > 5) <= 1
-    assert np.isnan(metrics.auc_judd(1e12 * flat, one))
+    assert np.isnan(metrics.auc_judd(flat, single, jitter=False)) and 0 <= metrics.auc_judd(flat, ramp > 5) <= 1
+    assert np.isnan(metrics.auc_judd(1e12 * flat, single))
     assert np.isnan(metrics.emd(zero, ramp)) and metrics.emd(flat, 7 * flat) == pytest.approx(0, abs=1e-12)
-    # as in the benchmark, where an all-zero map is left as it is
+    # as in the benchmark, which does not normalise an all-zero map
     q = ramp / ramp.sum()
     assert metrics.kl_divergence(zero, ramp) == pytest.approx((q * np.log(EPS + q / EPS)).sum(), abs=1e-10)
     assert metrics.kl_divergence(ramp, zero) == 0 and metrics.kl_divergence(ramp, ramp) == pytest.approx(0, abs=1e-10)
 
 
-@pytest.mark.parametrize("measure, truth", [
+@pytest.mark.parametrize("metric, truth", [
     (metrics.similarity, np.ones), (metrics.cc, np.ones), (metrics.kl_divergence, np.ones), (metrics.emd, np.ones),
     (metrics.nss, np.eye), (metrics.auc_judd, np.eye), (metrics.auc_borji, np.eye),
     (lambda a, b: metrics.auc_shuffled(a, b, b), np.eye), (lambda a, b: metrics.information_gain(a, b, np.ones(b.shape)), np.eye)])
-def test_bad_maps_are_refused(measure, truth):
+def test_bad_maps_raise(metric, truth):
     good = np.random.default_rng(0).random((4, 4))
     truth = truth(4) if truth is np.eye else truth((4, 4))
     for bad in (np.nan, np.inf, -np.inf):
         broken = good.copy()
         broken[2, 1] = bad
         with pytest.raises(ValueError, match="NaN or infinity in the prediction"):
-            measure(broken, truth)
+            metric(broken, truth)
         broken_truth = truth.astype(float)
         broken_truth[2, 1] = bad
         with pytest.raises(ValueError, match="NaN or infinity in the (ground truth|fixation map)"):
-            measure(good, broken_truth)
+            metric(good, broken_truth)
     for shape in ((4,), (4, 4, 3), (0, 4)):
         with pytest.raises(ValueError, match="2-D"):
-            measure(np.zeros(shape), truth)
+            metric(np.zeros(shape), truth)
 
 
-def test_kl_refuses_negative_maps():
+def test_kl_rejects_negative_maps():
     ramp = np.arange(12.0).reshape(3, 4)
     with pytest.raises(ValueError, match="negative values in the prediction, down to -1"):
         metrics.kl_divergence(ramp - 1, ramp)
@@ -288,7 +288,7 @@ def test_kl_refuses_negative_maps():
         metrics.kl_divergence(ramp, ramp - 1)
 
 
-def test_kl_of_a_resized_map_does_not_mind_the_undershoot():
+def test_kl_of_a_resized_map_ignores_the_undershoot():
     spike = np.zeros((20, 20))
     spike[10, 10] = 1
     assert imresize(spike, (40, 40)).min() < 0
@@ -303,36 +303,36 @@ def test_kl_of_a_resized_map_does_not_mind_the_undershoot():
 @pytest.mark.parametrize("scale", [1e-310, 1e-200, 1e-12, 1e6, 1e200])
 def test_the_scale_of_a_map_does_not_matter(scale):
     rng = np.random.default_rng(0)
-    saliency, density, people = rng.random((20, 30)), rng.random((20, 30)), rng.random((20, 30)) < 0.1
-    for measure, truth in ((metrics.similarity, density), (metrics.cc, density), (metrics.kl_divergence, density),
-                           (metrics.emd, density), (metrics.nss, people)):
-        assert measure(scale * saliency, truth) == pytest.approx(measure(saliency, truth), rel=1e-9)
+    saliency, density, fixations = rng.random((20, 30)), rng.random((20, 30)), rng.random((20, 30)) < 0.1
+    for metric, truth in ((metrics.similarity, density), (metrics.cc, density), (metrics.kl_divergence, density),
+                          (metrics.emd, density), (metrics.nss, fixations)):
+        assert metric(scale * saliency, truth) == pytest.approx(metric(saliency, truth), rel=1e-9)
         if truth is density:
-            assert measure(saliency, scale * truth) == pytest.approx(measure(saliency, truth), rel=1e-9)
-    assert metrics.information_gain(scale * saliency, people, density) == pytest.approx(
-        metrics.information_gain(saliency, people, density), rel=1e-9)
+            assert metric(saliency, scale * truth) == pytest.approx(metric(saliency, truth), rel=1e-9)
+    assert metrics.information_gain(scale * saliency, fixations, density) == pytest.approx(
+        metrics.information_gain(saliency, fixations, density), rel=1e-9)
 
 
 @pytest.mark.filterwarnings("error")
-def test_a_far_offset_costs_no_digits():
+def test_a_large_offset_keeps_all_digits():
     rng = np.random.default_rng(0)
     values, density = rng.random((200, 300)), rng.random((200, 300))
     saliency = 1e6 + values
-    exact = saliency - 1e6  # what is left of the values after that
-    for measure in (metrics.similarity, metrics.cc):
-        assert measure(saliency, density) == pytest.approx(measure(exact, density), abs=1e-10)
+    exact = saliency - 1e6  # the values, rounded by the offset
+    for metric in (metrics.similarity, metrics.cc):
+        assert metric(saliency, density) == pytest.approx(metric(exact, density), abs=1e-10)
 
 
 @pytest.mark.parametrize("step", [0, -0.1, 1.5])
-def test_a_step_must_be_a_step(step):
+def test_a_step_outside_0_to_1_raises(step):
     with pytest.raises(ValueError, match="step"):
         metrics.auc_borji(np.eye(4), np.eye(4), step=step)
 
 
 @settings(max_examples=40)
 @given(st.integers(0, 2**32 - 1), st.tuples(st.integers(1, 20), st.integers(1, 20)), st.sampled_from([0, 0.01, 0.5, 1]))
-def test_fixated_pixels_are_found_wherever_they_lie(seed, shape, share):
-    marked = np.random.default_rng(seed).random(shape) < share
+def test_fixated_pixels_are_indexed_in_any_layout(seed, shape, fraction):
+    marked = np.random.default_rng(seed).random(shape) < fraction
     for values in (marked, marked * 3.0, np.asfortranarray(marked), np.repeat(marked, 2, axis=1)[:, ::2]):
-        assert metrics.Fixations(values).where.tolist() == np.flatnonzero(marked).tolist()
+        assert metrics.Fixations(values).pixels.tolist() == np.flatnonzero(marked).tolist()
     assert metrics.Fixations(marked).count == marked.sum()

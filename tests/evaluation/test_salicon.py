@@ -1,4 +1,4 @@
-"""The SALICON convention against a restatement over lists of points, and beside the benchmark's."""
+"""The SALICON metrics against a plain implementation over lists of points, and against the benchmark's."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,8 +11,8 @@ def n01(values):
     return (values - values.min()) / (values.max() - values.min())
 
 
-def plain(positives, negatives):
-    """ROC area of two lists of values at 0, 0.01, ... below the highest of them."""
+def plain_auc(positives, negatives):
+    """Compute the ROC area of two lists of values with thresholds 0, 0.01, ... below the highest value."""
     thresholds = np.arange(0, max(max(positives), max(negatives)), 0.01)[::-1]
     true = [0, *((positives >= t).mean() for t in thresholds), 1]
     false = [0, *((negatives >= t).mean() for t in thresholds), 1]
@@ -21,7 +21,7 @@ def plain(positives, negatives):
 
 @settings(max_examples=50)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([5, 256, 10**6]))
-def test_against_lists_of_points(seed, levels):
+def test_scores_equal_those_of_lists_of_points(seed, levels):
     rng = np.random.default_rng(seed)
     saliency = rng.integers(0, levels, (20, 30)) / levels
     counts, others = rng.poisson(0.1, (20, 30)), rng.poisson(0.8, (20, 30))
@@ -30,25 +30,25 @@ def test_against_lists_of_points(seed, levels):
     values = n01(saliency).ravel()
     points = values.repeat(counts.ravel())
     elsewhere = values.repeat(np.where(counts > 0, 0, others).ravel())
-    assert salicon.auc_shuffled(saliency, counts, others) == pytest.approx(plain(points, elsewhere), abs=1e-12)
-    assert salicon.auc_borji(saliency, counts) == pytest.approx(plain(points, values), abs=1e-12)
+    assert salicon.auc_shuffled(saliency, counts, others) == pytest.approx(plain_auc(points, elsewhere), abs=1e-12)
+    assert salicon.auc_borji(saliency, counts) == pytest.approx(plain_auc(points, values), abs=1e-12)
     z = ((saliency - saliency.mean()) / saliency.std()).ravel()
     assert salicon.nss(saliency, counts) == pytest.approx(z.repeat(counts.ravel()).mean(), abs=1e-9)
 
 
-def test_finer_steps_and_all_negatives_are_a_finer_measure_of_the_same():
+def test_shuffled_auc_approximates_the_benchmark_with_fine_steps_and_all_negatives():
     rng = np.random.default_rng(0)
     saliency = rng.random((60, 80))
-    people, others = rng.random((60, 80)) < 0.01 + 0.1 * saliency**4, rng.random((60, 80)) < 0.3
-    ours = salicon.auc_shuffled(saliency, people, others)
-    assert ours == pytest.approx(metrics.auc_shuffled(saliency, people, others & ~people, None, 0.01), abs=0.01)
-    assert ours > metrics.auc_shuffled(saliency, people, others)
+    fixations, others = rng.random((60, 80)) < 0.01 + 0.1 * saliency**4, rng.random((60, 80)) < 0.3
+    ours = salicon.auc_shuffled(saliency, fixations, others)
+    assert ours == pytest.approx(metrics.auc_shuffled(saliency, fixations, others & ~fixations, None, 0.01), abs=0.01)
+    assert ours > metrics.auc_shuffled(saliency, fixations, others)
 
 
-def test_degenerate_input():
+def test_degenerate_input_gives_nan_or_one_half():
     ramp, none = np.arange(12.0).reshape(3, 4), np.zeros((3, 4), int)
     assert np.isnan(salicon.auc_shuffled(ramp, none, ramp > 3)) and np.isnan(salicon.auc_shuffled(ramp, ramp > 3, none))
-    assert np.isnan(salicon.auc_shuffled(ramp, ramp > 3, ramp > 3)), "its own pixels are no negatives"
+    assert np.isnan(salicon.auc_shuffled(ramp, ramp > 3, ramp > 3)), "the image's own pixels are not negatives"
     assert salicon.auc_shuffled(np.ones((3, 4)), ramp > 3, ramp < 3) == 0.5
     assert np.isnan(salicon.nss(np.ones((3, 4)), ramp > 3)) and np.isnan(salicon.nss(ramp, none))
     with pytest.raises(ValueError, match="resize the prediction"):

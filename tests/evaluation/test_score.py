@@ -1,6 +1,7 @@
-"""Scoring files and folders of maps, and baselines, against people."""
+"""Scores of files and folders of maps, and of baselines."""
 import csv
 import json
+import pickle
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from data import load
 from data.dataset import Dataset, Sample
 from data.maps import open_maps, write_maps
 from evaluation import baselines, metrics, negatives, score
+from evaluation.conventions import CONVENTIONS
 from evaluation.metrics import METRICS
 from tests.conftest import command, one_line
 
@@ -21,7 +23,7 @@ LOWER_IS_BETTER = {"KL", "EMD"}
 
 @pytest.fixture(scope="module")
 def few():
-    """Eight test images instead of a hundred."""
+    """Load eight test images instead of a hundred."""
     dataset = load("synthetic", "test")
     dataset.names = dataset.names[:8]
     return dataset
@@ -34,48 +36,48 @@ def prior():
     return baselines.centre_prior(training)
 
 
-def toy(looks, shapes=None, observers=True, damaged=()):
-    """A data set of grey pictures with given fixations."""
+def toy(fixations, shapes=None, observers=True, damaged=()):
+    """Make a data set of grey images with these fixations."""
     def open_sample(name):
         index = int(name)
 
         def read():
             if index in damaged:
                 raise UserError("fixation file cut off; copy it again")
-            points = np.array(looks[index], float)
+            points = np.array(fixations[index], float)
             return (points, np.arange(len(points)) % 3) if observers else points
         shape = shapes[index] if shapes else (40, 60)
         return Sample(name, shape, lambda: np.full((*shape, 3), 99, np.uint8), read, sigma=3)
     about = {"images": "Toy", "edition": "toy", "capture": "None", "observers": "3"}
-    return Dataset("toy", "test", 3, [str(index) for index in range(len(looks))], open_sample, about)
+    return Dataset("toy", "test", 3, [str(index) for index in range(len(fixations))], open_sample, about)
 
 
-def test_people_themselves_beat_chance_on_every_measure(few, prior):
-    people = score.summarise(score.score(few, lambda index, sample: sample.density, prior))
-    noise = score.summarise(score.score(few, lambda index, sample: baselines.chance(sample.shape, index), prior))
-    for measure in METRICS:
-        better, worse = (noise, people) if measure in LOWER_IS_BETTER else (people, noise)
-        assert better[measure]["mean"] > worse[measure]["mean"] + 0.15, measure
-        assert people[measure]["low"] <= people[measure]["mean"] <= people[measure]["high"]
-    assert people["CC"]["mean"] == pytest.approx(1) and people["SIM"]["mean"] == pytest.approx(1)
-    assert people["EMD"]["mean"] == pytest.approx(0, abs=1e-9) and people["KL"]["mean"] == pytest.approx(0, abs=1e-6)
+def test_the_ground_truth_beats_chance_in_every_metric(few, prior):
+    truth = score.summarise(score.score(few, maps=lambda index, sample: sample.density, prior=prior))
+    noise = score.summarise(score.score(few, maps=lambda index, sample: baselines.chance(sample.shape, index), prior=prior))
+    for metric in METRICS:
+        better, worse = (noise, truth) if metric in LOWER_IS_BETTER else (truth, noise)
+        assert better[metric]["mean"] > worse[metric]["mean"] + 0.15, metric
+        assert truth[metric]["low"] <= truth[metric]["mean"] <= truth[metric]["high"]
+    assert truth["CC"]["mean"] == pytest.approx(1) and truth["SIM"]["mean"] == pytest.approx(1)
+    assert truth["EMD"]["mean"] == pytest.approx(0, abs=1e-9) and truth["KL"]["mean"] == pytest.approx(0, abs=1e-6)
     assert noise["AUC-Judd"]["mean"] == pytest.approx(0.5, abs=0.03)
 
 
-def test_one_observer_lies_between_the_centre_and_everyone(few, prior):
-    one = score.summarise(score.score(few, None, prior))
-    centre = score.summarise(score.score(few, lambda index, sample: prior, prior))
-    assert centre["CC"]["mean"] < one["CC"]["mean"] < 1 and one["AUC-Judd"]["mean"] > 0.75
-    assert centre["IG"]["mean"] == 0, "the centre prior gains nothing over itself"
+def test_one_human_scores_between_the_centre_prior_and_the_ground_truth(few, prior):
+    human = score.summarise(score.score(few, maps=baselines.ONE_HUMAN, prior=prior))
+    centre = score.summarise(score.score(few, maps=lambda index, sample: prior, prior=prior))
+    assert centre["CC"]["mean"] < human["CC"]["mean"] < 1 and human["AUC-Judd"]["mean"] > 0.75
+    assert centre["IG"]["mean"] == 0, "the centre prior has no gain over itself"
 
 
-def test_the_centre_prior_has_no_merit_in_shuffled_auc(few, prior):
+def test_the_centre_prior_is_near_chance_in_shuffled_auc(few, prior):
     assert prior.shape == (480, 640) and prior.max() == 1
-    scores = score.summarise(score.score(few, lambda index, sample: prior, prior))
+    scores = score.summarise(score.score(few, maps=lambda index, sample: prior, prior=prior))
     assert scores["AUC-Judd"]["mean"] > 0.6 > scores["AUC-shuffled"]["mean"]
 
 
-def test_a_saved_centre_prior_is_used_and_a_foreign_one_refused(tmp_path, prior):
+def test_a_saved_centre_prior_is_used_and_a_foreign_one_rejected(tmp_path, prior):
     path = tmp_path / "prior.npz"
     training = load("synthetic", "train")
     made_of = f"synthetic: 1000 images, {training.names[0]} to {training.names[-1]}, seed 2016"
@@ -90,62 +92,69 @@ def test_a_saved_centre_prior_is_used_and_a_foreign_one_refused(tmp_path, prior)
 
 
 def test_other_fixations_are_of_other_images(few):
-    others = negatives.other_fixations(few, 2, seed=1, count=3)
-    assert others.shape == (480, 640) and others.dtype == bool and others.sum() > 100
-    np.testing.assert_array_equal(others, negatives.other_fixations(few, 2, seed=1, count=3))
-    assert (others != negatives.other_fixations(few, 2, seed=2, count=3)).any()
-    everyone = negatives.other_fixations(few, 2, seed=1, count=99)
-    alone = np.zeros((480, 640), bool)
+    marked = negatives.mark_other_fixations(few, 2, seed=1, count=3)
+    assert marked.shape == (480, 640) and marked.dtype == bool and marked.sum() > 100
+    np.testing.assert_array_equal(marked, negatives.mark_other_fixations(few, 2, seed=1, count=3))
+    assert (marked != negatives.mark_other_fixations(few, 2, seed=2, count=3)).any()
+    all_others = negatives.mark_other_fixations(few, 2, seed=1, count=99)
+    own = np.zeros((480, 640), bool)
     x, y = few[2].fixations.round().astype(int).T
-    alone[y, x] = True
-    assert (everyone & alone).mean() < alone.mean() / 2
+    own[y, x] = True
+    assert (all_others & own).mean() < own.mean() / 2
 
 
-def test_negatives_come_at_the_scale_of_the_image():
+def test_negatives_are_at_the_scale_of_the_image():
     dataset = toy([[(0, 0), (59, 39)], [(0, 0), (119, 79), (119, 79)]], shapes=[(40, 60), (80, 120)])
-    assert np.argwhere(negatives.other_fixations(dataset, 0, seed=0)).tolist() == [[0, 0], [39, 59]]
-    assert np.argwhere(negatives.other_fixations(dataset, 1, seed=0)).tolist() == [[0, 0], [79, 119]]
-    everyone = negatives.all_fixations(dataset)
-    assert everyone[39, 59] == 3 and everyone[0, 0] == 2 and everyone.sum() == 5
-    rest = negatives.other_counts(everyone, dataset[1])
-    assert rest.shape == (80, 120) and rest[79, 119] == rest[0, 0] == 1 and rest.sum() == 2
-    assert negatives.other_counts(everyone, dataset[0]).sum() == 3
+    assert np.argwhere(negatives.mark_other_fixations(dataset, 0, seed=0)).tolist() == [[0, 0], [39, 59]]
+    assert np.argwhere(negatives.mark_other_fixations(dataset, 1, seed=0)).tolist() == [[0, 0], [79, 119]]
+    all_counts = negatives.count_all_fixations(dataset)
+    assert all_counts[39, 59] == 3 and all_counts[0, 0] == 2 and all_counts.sum() == 5
+    other_counts = negatives.count_other_fixations(all_counts, dataset[1])
+    assert other_counts.shape == (80, 120) and other_counts[79, 119] == other_counts[0, 0] == 1
+    assert other_counts.sum() == 2 and negatives.count_other_fixations(all_counts, dataset[0]).sum() == 3
 
 
-def test_conventions_differ_where_they_say(few, prior):
+def test_conventions_differ_in_three_metrics(few, prior):
     maps = {name: few.open(name).density ** 2 for name in few.names}
-    mit, salicon = (score.summarise(score.score(few, lambda index, sample: maps[sample.name], prior, convention))
-                    for convention in score.CONVENTIONS)
-    for measure in ("SIM", "CC", "KL", "IG", "EMD", "AUC-Judd"):
-        assert mit[measure] == salicon[measure]
-    for measure in ("AUC-shuffled", "AUC-Borji", "NSS"):
-        assert mit[measure]["mean"] != salicon[measure]["mean"]
+    mit, salicon = (score.summarise(score.score(few, maps=lambda index, sample: maps[sample.name], prior=prior,
+                                                convention=convention)) for convention in CONVENTIONS.values())
+    for metric in ("SIM", "CC", "KL", "IG", "EMD", "AUC-Judd"):
+        assert mit[metric] == salicon[metric]
+    for metric in ("AUC-shuffled", "AUC-Borji", "NSS"):
+        assert mit[metric]["mean"] != salicon[metric]["mean"]
 
 
-def test_one_bad_image_never_loses_the_scores_of_the_others():
-    looks = [[(5, 5), (50, 30), (20, 20)]] * 5 + [[]]
-    dataset = toy(looks, damaged=(1,))
+@pytest.mark.parametrize("name", CONVENTIONS)
+def test_conventions_can_be_pickled(name):
+    assert pickle.loads(pickle.dumps(CONVENTIONS[name])).name == name
+
+
+def test_a_bad_image_does_not_lose_the_scores_of_the_others():
+    fixations = [[(5, 5), (50, 30), (20, 20)]] * 5 + [[]]
+    dataset = toy(fixations, damaged=(1,))
     rng = np.random.default_rng(0)
     maps = {str(index): rng.random((40, 60)) for index in range(6)}
     maps["2"][3, 3] = np.nan
     maps["3"] -= 0.5
     maps["4"] = maps["4"][::2, ::2]
-    rows = score.score(dataset, lambda index, sample: maps[sample.name], np.ones((4, 6)) + np.eye(4, 6))
+    rows = score.score(dataset, maps=lambda index, sample: maps[sample.name], prior=np.ones((4, 6)) + np.eye(4, 6))
     assert [row["name"] for row in rows] == dataset.names
     assert "cut off" in rows[1]["error"] and "NaN or infinity in the prediction" in rows[2]["error"]
-    assert all(np.isnan(rows[index][measure]) for index in (1, 2) for measure in METRICS)
+    assert all(np.isnan(rows[index][metric]) for index in (1, 2) for metric in METRICS)
     assert "negative values" in rows[3]["error"] and np.isnan(rows[3]["KL"]) and rows[3]["CC"] == rows[3]["CC"]
     for index in (0, 4):
-        assert rows[index]["error"] == "" and not any(np.isnan(rows[index][measure]) for measure in METRICS)
-    # nobody looked: undefined, but no error
+        assert rows[index]["error"] == "" and not any(np.isnan(rows[index][metric]) for metric in METRICS)
+    # no fixations: undefined, but no error
     assert rows[5]["error"] == "" and np.isnan(rows[5]["AUC-Judd"]) and np.isnan(rows[5]["NSS"])
-    salicon = score.score(dataset, lambda index, sample: maps[sample.name], np.eye(4, 6), "salicon")
+    salicon = score.score(dataset, maps=lambda index, sample: maps[sample.name], prior=np.eye(4, 6),
+                          convention=CONVENTIONS["salicon"])
     assert [bool(row["error"]) for row in salicon] == [False, True, True, True, False, False]
+    assert "cut off" in salicon[1]["error"]
 
 
-def test_without_observers_that_baseline_is_refused():
-    rows = score.score(toy([[(5, 5), (9, 9)]] * 2, observers=False), None, np.eye(4, 6))
-    assert all("whose" in row["error"] for row in rows)
+def test_without_observers_one_human_is_an_error():
+    rows = score.score(toy([[(5, 5), (9, 9)]] * 2, observers=False), maps=baselines.ONE_HUMAN, prior=np.eye(4, 6))
+    assert all("does not record the observer" in row["error"] for row in rows)
 
 
 def test_nan_is_left_out_and_counted():
@@ -159,7 +168,7 @@ def test_nan_is_left_out_and_counted():
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".mat", ".png", ".h5"])
-def test_any_folder_or_file_of_maps(tmp_path, suffix):
+def test_any_folder_or_file_of_maps_can_be_read(tmp_path, suffix):
     values = np.arange(24).reshape(4, 6).astype(np.uint8)
     if suffix == ".npy":
         np.save(tmp_path / "a.npy", values.astype(np.float32) / 7)
@@ -175,7 +184,7 @@ def test_any_folder_or_file_of_maps(tmp_path, suffix):
     np.testing.assert_allclose(maps["a"], values if suffix == ".png" else values / 7, rtol=1e-6)
 
 
-def test_pictures_keep_all_their_bits(tmp_path):
+def test_grey_images_keep_all_their_bits(tmp_path):
     Image.fromarray(np.array([[0, 40000, 65535]], np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(np.full((2, 3, 3), [10, 200, 30], np.uint8)).save(tmp_path / "colour.jpg")
     maps = open_maps(tmp_path)
@@ -199,7 +208,7 @@ def test_damaged_maps_are_named(tmp_path, write, complaint):
         open_maps(tmp_path)["a"]
 
 
-def test_whatever_else_an_hdf5_file_may_hold(tmp_path):
+def test_other_contents_of_an_hdf5_file_are_errors(tmp_path):
     import h5py
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file.create_group("group")
@@ -212,7 +221,7 @@ def test_whatever_else_an_hdf5_file_may_hold(tmp_path):
     assert maps["good"].shape == (3, 3)
 
 
-def test_missing_extra_and_foreign_maps(tmp_path):
+def test_missing_and_unmatched_maps_are_reported(tmp_path):
     names = load("synthetic", "test").names
     arguments = ["--out", tmp_path / "scores", "--prior", _flat_prior(tmp_path)]
     with write_maps(tmp_path / "none.h5", "deep") as store:
@@ -226,18 +235,18 @@ def test_missing_extra_and_foreign_maps(tmp_path):
         Image.fromarray(rng.integers(0, 256, (48, 64), np.uint8)).save(folder / f"{name}.png")
     process = command("evaluation.score", "--predictions", folder, *arguments)
     assert process.returncode == 1 and "1 of 100 images could not be scored" in one_line(process)
-    assert "1 maps are of no test image of synthetic, dog" in process.stderr
-    assert f"left out: {names[0]}: no map of it" in process.stderr
+    assert "1 maps match no test image of synthetic, such as dog" in process.stderr
+    assert f"left out: {names[0]}: no map of this image" in process.stderr
     summary = read_json(tmp_path / "scores.json")
     assert summary["failed"] == 1 and summary["metrics"]["CC"]["n"] == 99 and summary["model"] == "mine"
     with open(tmp_path / "scores.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
-    assert "no map of it" in rows[0]["error"] and rows[0]["CC"] == "nan" and float(rows[1]["CC"])
-    for measure in METRICS:
-        assert np.mean([float(row[measure]) for row in rows[1:]]) == pytest.approx(summary["metrics"][measure]["mean"])
+    assert "no map of this image" in rows[0]["error"] and rows[0]["CC"] == "nan" and float(rows[1]["CC"])
+    for metric in METRICS:
+        assert np.mean([float(row[metric]) for row in rows[1:]]) == pytest.approx(summary["metrics"][metric]["mean"])
 
 
-def test_same_seed_same_scores(tmp_path):
+def test_the_same_seed_gives_the_same_scores(tmp_path):
     scores = []
     for index, seed in enumerate((7, 7, 8)):
         process = command("evaluation.score", "--baseline", "chance", "--out", tmp_path / str(index), "--seed", seed,
@@ -248,9 +257,8 @@ def test_same_seed_same_scores(tmp_path):
     assert scores[0]["metrics"]["CC"] != scores[2]["metrics"]["CC"]
 
 
-def test_on_a_dask_cluster(tmp_path):
-    """The same scores from a local dask.distributed cluster."""
-    pytest.importorskip("dask.distributed", reason="Dask is not installed (make cluster brings it)")
+def test_a_dask_cluster_gives_the_same_scores(tmp_path):
+    pytest.importorskip("dask.distributed", reason="Dask is not installed (run make cluster)")
     for name, extra in (("here", []), ("dask", ["--dask", "local", "--jobs", "2"])):
         process = command("evaluation.score", "--baseline", "chance", "--out", tmp_path / name,
                           "--prior", _flat_prior(tmp_path), *extra)
@@ -258,29 +266,29 @@ def test_on_a_dask_cluster(tmp_path):
     assert (tmp_path / "here.csv").read_text() == (tmp_path / "dask.csv").read_text()
 
 
-def test_no_scheduler_at_that_address(tmp_path):
-    pytest.importorskip("dask.distributed", reason="Dask is not installed (make cluster brings it)")
+def test_a_wrong_dask_address_is_an_error(tmp_path):
+    pytest.importorskip("dask.distributed", reason="Dask is not installed (run make cluster)")
     process = command("evaluation.score", "--baseline", "chance", "--out", tmp_path / "a", "--dask", "tcp://127.0.0.1:9")
-    assert "no Dask scheduler answers there" in one_line(process)
+    assert "no Dask scheduler at this address" in one_line(process)
 
 
-def test_order_known_from_the_literature(osie_root):
-    """On real eyes: chance < Itti < GBVS and BMS < one human (AUC-Judd)."""
+def test_models_rank_as_in_the_literature(osie_root):
+    """Check on eye-tracking data: chance < Itti < GBVS and BMS < one human (AUC-Judd)."""
     dataset = load("osie", "test", osie_root)
     dataset.names = dataset.names[::5]
     prior = np.ones((4, 6)) + np.eye(4, 6)
     judd = {"chance": 0.5}
     for name, model in baselines.MODELS.items():
-        rows = score.score(dataset, lambda index, sample, model=model: model(sample.image), prior, jobs=-1)
+        rows = score.score(dataset, maps=lambda index, sample, model=model: model(sample.image), prior=prior, jobs=-1)
         judd[name] = score.summarise(rows)["AUC-Judd"]["mean"]
-    judd["one"] = score.summarise(score.score(dataset, None, prior, jobs=-1))["AUC-Judd"]["mean"]
+    judd["human"] = score.summarise(score.score(dataset, maps=baselines.ONE_HUMAN, prior=prior, jobs=-1))["AUC-Judd"]["mean"]
     assert judd["chance"] + 0.05 < judd["itti"] < min(judd["gbvs"], judd["bms"])
-    assert max(judd["gbvs"], judd["bms"]) < judd["one"], judd
+    assert max(judd["gbvs"], judd["bms"]) < judd["human"], judd
     assert metrics.METRICS[:5] == metrics.TABLE_METRICS
 
 
 def _flat_prior(folder):
-    """A centre prior that costs nothing to fit, as if saved by an earlier command."""
+    """Save a centre prior without computing it, as if by an earlier command."""
     training = load("synthetic", "train")
     path = folder / "prior.npz"
     np.savez(path, prior=1 + np.eye(48, 64), made_of=np.array(

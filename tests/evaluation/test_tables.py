@@ -1,4 +1,4 @@
-"""What becomes of the scores: the paper's tables beside ours, in four formats and one page."""
+"""Tables of the paper with the numbers of a run, in four formats, and the HTML report."""
 import csv
 import json
 import re
@@ -10,7 +10,7 @@ from evaluation import tables
 from evaluation.metrics import METRICS, TABLE_METRICS
 from tests.conftest import REPOSITORY, command, one_line
 
-NETS = {  # what models.summary writes; tests/models/test_describe.py counts it in the nets
+NETS = {  # as models.summary writes it; tests/models/test_summary.py counts these numbers in the nets
     "shallow": {"values": {"parameters": 64392512},
                 "memory": {"Data": 2.2935, "Parameters": 245.6379, "Total (train)": 250.2249, "Total (test)": 247.9314},
                 "measured": {"Total (train)": 781.5, "Total (test)": 276.9}},
@@ -22,8 +22,8 @@ NETS = {  # what models.summary writes; tests/models/test_describe.py counts it 
 def fake_scores(dataset="synthetic", convention="mit"):
     return {model: {"model": model, "dataset": dataset, "edition": "seed 2016", "split": "test", "images": 100,
                     "convention": convention, "failed": 0, "seed": 1, "metrics": {
-                        measure: {"mean": 0.1 * (i + 1) + 0.01 * j, "low": 0.1, "high": 0.12, "n": 100, "nan": 0}
-                        for j, measure in enumerate(METRICS)}} for i, model in enumerate(tables.MODELS)}
+                        metric: {"mean": 0.1 * (i + 1) + 0.01 * j, "low": 0.1, "high": 0.12, "n": 100, "nan": 0}
+                        for j, metric in enumerate(METRICS)}} for i, model in enumerate(tables.MODELS)}
 
 
 @pytest.fixture(scope="module")
@@ -35,14 +35,15 @@ def rows_of(table, name):
     return {row["line"]: row for row in table["rows"] if row["name"] == name}
 
 
-def test_all_tables_are_there_in_order(built):
+def test_all_tables_are_built_in_order(built):
     assert list(built) == ["This run", *(f"Table {number}" for number in range(1, 7))]
     run = built["This run"]
+    assert run["title"] == "This run: synthetic, demo preset"
     assert [row["name"] for row in run["rows"]] == list(tables.MODELS.values()) and run["columns"] == list(METRICS)
     assert run["rows"][0]["cells"]["SIM"] == "0.100 ± 0.010"
 
 
-def test_table_1_shows_the_slip_of_the_paper(built):
+def test_table_1_shows_the_error_of_the_paper(built):
     lines = rows_of(built["Table 1"], "Parameters")
     assert lines["paper"]["cells"] == {"shallow": "244.64", "deep": "98.44"}
     assert lines["this run"]["cells"] == {"shallow": "245.64", "deep": "98.44"}
@@ -54,13 +55,13 @@ def test_table_1_shows_the_slip_of_the_paper(built):
     assert "measured" not in lines
 
 
-def test_table_2_counts_the_data_set_at_hand(built):
+def test_table_2_counts_the_data_set_of_the_run(built):
     lines = rows_of(built["Table 2"], "synthetic")["this run"]["cells"]
     assert lines["train"] == "1000" and lines["test"] == "100" and lines["observers"] == "20"
     assert rows_of(built["Table 2"], "SALICON")["paper"]["cells"]["train"] == "10000"
 
 
-def test_paper_this_run_and_difference(built):
+def test_a_model_has_lines_of_paper_run_and_difference(built):
     lines = rows_of(built["Table 4"], "Shallow Convnet")
     assert lines["paper"]["cells"]["CC"] == "0.5957" and lines["this run"]["values"]["CC"] == pytest.approx(0.11)
     assert lines["difference"]["values"]["CC"] == pytest.approx(0.11 - 0.5957)
@@ -68,32 +69,33 @@ def test_paper_this_run_and_difference(built):
     assert set(rows_of(built["Table 4"], "WHU IIP")) == {"paper"}
     for name in ("Baseline: BMS", "Baseline: GBVS", "Baseline: Itti"):
         assert set(rows_of(built["Table 3"], name)) == {"paper", "this run", "difference"}
-    # what the paper's table lacks stands below it
+    # models that the paper's table lacks come last
     assert set(rows_of(built["Table 4"], "Deep net")) == {"this run"} == set(rows_of(built["Table 3"], "One human"))
     deep = [row["cells"] for row in built["Table 5"]["rows"] if row["name"] == "Deep Convnet" and row["line"] == "paper"]
     assert [cells["AUC-shuffled"] for cells in deep] == ["0.63", "0.73", "0.72"] and deep[0]["SIM"] == "not reported"
 
 
-def test_mit300_is_never_ours(built):
+def test_mit300_has_no_line_of_this_run(built):
     table = built["Table 6"]
-    assert "none is computed here" in table["caption"] and "stand in on synthetic" in table["caption"]
+    assert "none is computed here" in table["caption"] and "scores on synthetic instead" in table["caption"]
     assert all(row["notes"][0] in ("synthetic test", "") for row in table["rows"] if row["line"] != "paper")
     assert {row["notes"][2] for row in table["rows"] if row["line"] == "paper"} == {"unverified", "benchmark code"}
 
 
-def test_captions_say_whether_a_run_is_comparable(built):
+def test_captions_state_whether_a_run_is_comparable(built):
     for number in (3, 4, 5, 6):
         caption = built[f"Table {number}"]["caption"]
-        assert "Comparable: no; " in caption and "demo scale" in caption and "seed 2016" in caption and "mit convention" in caption
+        assert "Comparable: no; " in caption and "demo preset" in caption and "seed 2016" in caption \
+            and "mit convention" in caption
     sets = ["SALICON validation", "SALICON test"]
     about = fake_scores("salicon")["shallow"]
-    assert tables._verdict(sets, about, "paper") == (True, [])
-    assert tables._verdict(["SALICON test"], about, "paper")[0] is False
-    assert "demo" in tables._verdict(sets, about, "demo")[1][0]
-    assert "salicon convention" in tables._verdict(sets, fake_scores("salicon", "salicon")["deep"], "paper")[1][0]
+    assert tables._comparable(sets, about, "paper") == (True, [])
+    assert tables._comparable(["SALICON test"], about, "paper")[0] is False
+    assert "demo" in tables._comparable(sets, about, "demo")[1][0]
+    assert "salicon convention" in tables._comparable(sets, fake_scores("salicon", "salicon")["deep"], "paper")[1][0]
 
 
-def test_undefined_and_failed_scores_are_said():
+def test_captions_count_undefined_and_failed_scores():
     scores = fake_scores()
     scores["deep"]["metrics"]["KL"] = {"mean": None, "low": None, "high": None, "n": 0, "nan": 100}
     scores["bms"]["failed"] = 3
@@ -105,7 +107,7 @@ def test_undefined_and_failed_scores_are_said():
     json.loads(json.dumps(run, allow_nan=False))
 
 
-def test_formats_hold_the_same_numbers(built):
+def test_all_formats_contain_the_same_numbers(built):
     for table in built.values():
         markdown, latex = tables.to_markdown(table), tables.to_latex(table)
         lines = [line for line in markdown.splitlines() if line.startswith("|")]
@@ -123,17 +125,17 @@ def test_formats_hold_the_same_numbers(built):
     assert float(cell["value"]) == pytest.approx(0.11) and (cell["low"], cell["high"], cell["n"]) == ("0.1", "0.12", "100")
 
 
-def test_tables_3_to_5_say_what_the_supplied_text_says():
-    """Every number of the data files stands in the paper's text; Table 6 is not in it and says so."""
+def test_tables_3_to_5_equal_the_supplied_text():
+    """Check that every number of the data files is in the paper's text; Table 6 is not in it and is marked so."""
     text = REPOSITORY.parent / "shared/paper/paper.txt"
     if not text.is_file():
         pytest.skip(f"the paper's text is not beside the checkout (looked for {text})")
     lines = text.read_text().splitlines()
     for number in (3, 4, 5):
         for row in tables._read(number):
-            printed = [row[measure] for measure in TABLE_METRICS if row[measure]]
-            found = [line for line in lines if line.split()[-len(printed):] == printed]
-            assert len(found) == 1 and found[0].startswith(row["model"]), (number, row)
+            printed = [row[metric] for metric in TABLE_METRICS if row[metric]]
+            matches = [line for line in lines if line.split()[-len(printed):] == printed]
+            assert len(matches) == 1 and matches[0].startswith(row["model"]), (number, row)
             assert row["source"].startswith("paper text")
     assert {row["source"] for row in tables._read(6)} == {"unverified", "benchmark code"}
 
@@ -143,8 +145,7 @@ def test_every_cell_of_the_paper_has_a_source():
         assert all(row["source"] for row in tables._read(number))
 
 
-def test_report_command(tmp_path):
-    """From scores to one page that needs nothing else, the newest run first."""
+def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     from PIL import Image
 
     from common.files import write_json
@@ -179,7 +180,7 @@ def test_a_damaged_score_file_is_named(tmp_path):
 def test_scores_of_different_images_are_not_mixed(tmp_path):
     from common.files import write_json
     scores = fake_scores()
-    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, "not what evaluation.score")):
+    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, "not a file of evaluation.score")):
         write_json(tmp_path / "shallow.json", scores["shallow"])
         write_json(tmp_path / "bms.json", {**scores["bms"], **change})
         with pytest.raises(UserError, match=complaint):
