@@ -23,7 +23,6 @@ from models import NETS, load
 VIDEO_SUFFIXES = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v")
 PICTURES = ("png", "overlay", "npy")
 CHALLENGES = ("lsun", "salicon", "mit300")
-BATCH = 32  # images that the shallow net answers at once; the deep net takes them one by one
 BATCH_OF_OVERLAYS = 8  # these keep the pictures themselves in memory
 ANNOUNCED = 0.98  # share of the frames that a video says it has, fewer than which are an error: some round
 SPACE_EVERY = 50  # frames of a video between two looks at the disk, of which OpenCV does not tell when it is full
@@ -119,8 +118,8 @@ def find_sources(patterns, out):
 def predict_all(predictor, sources, out, model, write=(), whole=False, split=None):
     """Predict and write; memory holds two batches of what the nets are fed and answer, and with overlays of pictures.
 
-    The shallow net answers `BATCH` images at a time; the deep net takes them one by one, those of one size after each
-    other, since Caffe lays its memory out anew for another size.
+    The shallow net answers `batch_size` images at a time; the deep net takes them one by one, those of one size after
+    each other, since Caffe lays its memory out anew for another size.
 
     Parameters
     ----------
@@ -149,7 +148,7 @@ def predict_all(predictor, sources, out, model, write=(), whole=False, split=Non
     from data.maps import write_maps
     from models import exports
 
-    failed, batch = 0, BATCH if hasattr(predictor, "predict_batch") else 1
+    failed, batch = 0, getattr(predictor, "batch_size", 1)
     if "overlay" in write:
         batch = min(batch, BATCH_OF_OVERLAYS)
     targets = {kind: exports.target(kind, out, model, split) for kind in CHALLENGES if kind in write}
