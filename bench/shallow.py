@@ -68,18 +68,18 @@ def against_pytorch(python, folder, rounds):
     from shallow import weights
     from shallow.predictor import Predictor
     from shallow.settings import resolve
-    from shallow.trainer import Trainer
+    from shallow.updates import TrainingStep
 
     settings = resolve("paper", init="released")
-    trainer = Trainer(settings)
+    step = TrainingStep(settings)
     rng = np.random.default_rng(0)
     images, targets = rng.random((128, 3, 96, 96), np.float32), rng.random((128, 2304), np.float32)
-    parameters = {name: variable.get_value() for name, variable in trainer.parameters.items()}
+    parameters = {name: variable.get_value() for name, variable in step.parameters.items()}
     np.savez(folder / "start.npz", images=images, targets=targets, **parameters)
     weights.save(folder / "weights.npz", parameters, settings)
     predictor = Predictor(folder / "weights.npz")
     schedule = settings["learning_rate"][0], settings["momentum"][0]
-    ours = {"train": lambda count: trainer.step(images[:count], targets[:count], *schedule),
+    ours = {"train": lambda count: step.update(images[:count], targets[:count], *schedule),
             "predict": lambda count: predictor.forward(images[:count])}
     rows = []
     with Peer(python, "pytorch_shallow.py", folder / "start.npz", json.dumps(settings)) as peer, \
@@ -114,8 +114,8 @@ def step_share(folder):
     from common.interrupts import Interrupts
     from shallow.batches import TrainingData
     from shallow.settings import resolve
-    from shallow.train import Run
     from shallow.trainer import Trainer
+    from shallow.updates import TrainingStep
 
     rng = np.random.default_rng(0)
     with h5py.File(folder / "shallow.h5", "w") as file:
@@ -125,7 +125,7 @@ def step_share(folder):
             file.create_dataset(f"{group}/map", data=rng.random((count, 48, 48), np.float32), chunks=(1, 48, 48))
     settings = resolve("paper", epochs=EPOCHS)
     with TrainingData(folder / "shallow.h5") as arrays, Interrupts() as interrupts:
-        Run(Trainer(settings), arrays, settings, folder, 3600).train(interrupts)
+        Trainer(TrainingStep(settings), arrays, settings, folder, 3600).train(interrupts)
     epochs = [row for row in runs.read_log(folder / "log.csv") if row["val_loss"] is None]
     return sum(row["step_seconds"] for row in epochs) / sum(row["seconds"] for row in epochs)
 

@@ -1,1 +1,1 @@
-"""The shallow net of section 3, "JuntingNet", in Theano and Lasagne."""
+"""The shallow net of section 3 of the paper, "JuntingNet", in Theano and Lasagne."""

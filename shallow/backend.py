@@ -1,15 +1,15 @@
-"""Theano 1.0 and Lasagne 0.1, made to work together and quiet. Imported before either.
+"""Import Theano 1.0 and Lasagne 0.1 so that they work together, on this NumPy, without warnings.
 
     from shallow.backend import lasagne, theano, tensor
 
-Three things stand between these two and a machine of today:
+Import these names from here, never from the packages. Three problems are solved here:
 
-* Theano asks numpy for an attribute that is gone unless `blas.ldflags` is set;
-* Lasagne 0.1 imports `theano.tensor.signal.downsample`, which Theano 1.0 calls `pool`;
-* both warn about things that only their authors could change.
+* Without `blas.ldflags`, Theano reads an attribute that NumPy no longer has.
+* Lasagne 0.1 imports `theano.tensor.signal.downsample`, which is called `pool` in Theano 1.0.
+* Both print warnings that only their authors could remove.
 
-Theano without a C++ compiler falls back to Python code that fails on this numpy, so a compiler is
-required, and its absence is said.
+Without a C++ compiler, Theano falls back to Python code that fails on this NumPy. So a missing compiler is an
+error.
 """
 import os
 import shutil
@@ -25,23 +25,23 @@ BUILD = Path(__file__).resolve().parents[1] / "build"
 
 
 def _flags():
-    """Theano's settings; what the user has put into THEANO_FLAGS wins."""
+    """Return THEANO_FLAGS: our settings, then the user's, which take precedence."""
     prefix_lib = Path(sys.base_prefix) / "lib"
-    in_prefix = any(prefix_lib.glob("libopenblas*"))  # conda brings its own
+    in_prefix = any(prefix_lib.glob("libopenblas*"))  # conda installs its own OpenBLAS
     blas = f"-L{prefix_lib} -Wl,-rpath,{prefix_lib} -lopenblas" if in_prefix else "-lopenblas"
     ours = {
         "device": "cpu",
         "floatX": "float32",
         "blas.ldflags": blas,
-        "openmp": "True",  # element-wise updates of 64 million parameters on all cores
-        "gcc.cxxflags": "-w",  # g++ 12 warns about Theano's C code
+        "openmp": "True",  # element-wise operations on 64 million parameters use all cores
+        "gcc.cxxflags": "-w",  # g++ 12 prints warnings about Theano's C code
         "base_compiledir": str(BUILD / "theano"),
     }
     return ",".join([*(f"{name}={value}" for name, value in ours.items()), os.environ.get("THEANO_FLAGS", "")])
 
 
 def _import():
-    """Import both, with the module that Lasagne misses put in its place."""
+    """Import Theano and Lasagne, and provide the module that Lasagne misses."""
     if not shutil.which("g++"):
         raise UserError("there is no C++ compiler (g++), which Theano needs; install it: apt-get install g++ "
                         "(`make doctor` lists everything)")

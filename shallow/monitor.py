@@ -1,18 +1,18 @@
-"""The monitor of the shallow net's training: a flat loss, and its known failure."""
+"""Warnings during the shallow net's training: a flat loss, and one map for all images."""
 from common import monitor
 
-SAME_MAP = 0.02  # val_spread below which a net is said to answer all images alike
-SHORTEST_WINDOW = 20  # epochs that are looked at for a loss that no longer falls
+SAME_MAP = 0.02  # val_spread below which the net is considered to give all images the same map
+SHORTEST_WINDOW = 20  # minimum number of epochs for the check for a flat loss
 REMEDY = "try another --learning-rate or --init released"
 
 
 class Monitor(monitor.Monitor):
-    """Warnings of a run.
+    """Warnings of a training run.
 
     Parameters
     ----------
     epochs : int
-        Length of the run; each tenth of it, of at least 20 epochs, is looked at for a flat loss.
+        Length of the run. Each tenth of it, at least 20 epochs, is checked for a flat loss.
     state : dict or None
         `.state` of the run that is resumed.
     """
@@ -21,23 +21,24 @@ class Monitor(monitor.Monitor):
         super().__init__(max(SHORTEST_WINDOW, epochs // 10), "epochs", state)
 
     def check(self, loss, val_spread=None):
-        """Take the numbers of one epoch.
+        """Check the numbers of one epoch.
 
         Parameters
         ----------
-        loss : float, of training
+        loss : float
+            Training loss.
         val_spread : float or None
-            As `Trainer.validate` gives it, in epochs that have it.
+            As returned by `TrainingStep.validate`; None in epochs without validation.
 
         Returns
         -------
         list of str
-            Warnings, each of one line.
+            Warnings of one line each.
         """
-        found = self.flat_loss(loss, REMEDY)
+        warnings = self.flat_loss(loss, REMEDY)
         if val_spread is not None:
-            found += self.once("same map", val_spread < SAME_MAP,
-                               f"the net answers all images with one map (they differ by {val_spread:.1%} of what "
-                               "people's maps do): the known failure of this net; it needs more updates, a higher "
-                               "--learning-rate, or --init released")
-        return found
+            warnings += self.once("same map", val_spread < SAME_MAP,
+                                  "the net gives all images the same map (saliency maps differ by "
+                                  f"{val_spread:.1%} of what density maps differ by), the known failure of this net; "
+                                  "train for more updates, or give a higher --learning-rate or --init released")
+        return warnings

@@ -1,4 +1,4 @@
-"""The shallow net of section 3.1 as Figure 2 draws it: five layers with weights, 64,392,512 parameters."""
+"""The shallow net of section 3.1, as in Figure 2: five layers with weights, 64,392,512 parameters."""
 import numpy as np
 
 from shallow.backend import lasagne
@@ -19,27 +19,27 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     Parameters
     ----------
     conv3_filters : int
-        128 gives 64,392,512 parameters, 64 the iSUN variant's 34,864,384.
+        Number of filters of conv3. 128 gives 64,392,512 parameters; 64, for iSUN, gives 34,864,384.
     init : "paper" or "released"
-        Normal weights of std 0.01 and biases 0.1 (section 3.2), or Lasagne's defaults, which the
-        authors' script used: Glorot's uniform weights and biases 0. From the paper's start the
-        net answers with one and the same map for hundreds of updates.
+        Initial weights. "paper": normal with standard deviation 0.01, biases 0.1 (section 3.2). "released":
+        Lasagne's defaults, which the authors' script used: Glorot's uniform weights, biases 0. From the paper's
+        initial weights, the net gives all images the same map for hundreds of updates.
     seed : int
-        Of the random start and of dropout.
+        Random seed of the initial weights and of dropout.
     pools : "2x2" or "3x3"
-        Second and third pooling: 2x2 as the released files have it, or 3x3 with stride 2 as Figure 2
-        draws it. Every map keeps its size, so the same weights fit both.
+        Second and third pooling: 2x2 as in the released files, or 3x3 with stride 2 as in Figure 2. Both give
+        maps of the same size, so the same weights fit both.
     dropout : float in [0, 1)
-        Share of fc1's answers that training sets to zero; section 3.1 tried 0.5 and did not keep it.
+        Fraction of fc1's outputs that training sets to zero. Section 3.1 tried 0.5 and did not keep it.
     output : "linear" or "sigmoid"
-        Linear as released, or squeezed into [0, 1] as the cross-entropy loss wants it.
+        Linear as released, or a sigmoid, since the cross-entropy loss needs outputs in [0, 1].
     input_size, map_size : int
-        96 and 48; smaller ones make small instances for tests.
+        96 and 48; smaller values give small instances for tests.
 
     Returns
     -------
     lasagne.layers.Layer
-        Output layer, (batch, 48 * 48). Its layers carry the names below.
+        Output layer, (batch, 48 * 48). The layers have the names below.
     """
     lasagne.random.set_rng(np.random.RandomState(seed))
     weights, biases = {"paper": (lasagne.init.Normal(INIT_STD), lasagne.init.Constant(INIT_BIAS)),
@@ -50,8 +50,8 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     first_pool, pool = POOLS["2x2"], POOLS[pools]
     cells = map_size ** 2
 
-    # Shapes are those of the paper: (batch, channels, rows, columns). Bias and ReLU of a convolution come after the
-    # pooling, where they are a quarter of the work and give the same (shallow/pool.py).
+    # The comments give the shapes of the paper without the batch axis: channels x rows x columns. Bias and ReLU of a
+    # convolution come after the pooling: the same result at a quarter of the work (shallow/pool.py).
     net = lasagne.layers.InputLayer((None, 3, input_size, input_size), name="input")  # 3 x 96 x 96
     net = conv(net, 32, 5, nonlinearity=linear, name="conv1", **kernels)  # 32 x 92 x 92
     net = relu(first_pool(net, name="pool1"), biases, "conv1", name="relu1")  # 32 x 46 x 46
@@ -62,18 +62,21 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     net = dense(net, 2 * cells, nonlinearity=rectify, name="fc1", **learned)  # 4608
     if dropout:
         net = lasagne.layers.DropoutLayer(net, dropout, name="dropout")
-    # maxout: the larger of each two neighbouring units, as Lasagne and the authors' script pair them
+    # maxout: the maximum of two neighbouring units, paired as in Lasagne and the authors' script
     net = lasagne.layers.FeaturePoolLayer(net, 2, name="maxout")  # 2304
     return dense(net, cells, nonlinearity={"linear": linear, "sigmoid": sigmoid}[output], name="fc2",
                  **learned)  # 2304 = 48 x 48
 
 
 def named_parameters(net):
-    """Theano shared variables of a net by name, "conv1.W", "conv1.b", ..., in the order of the figure."""
+    """Return the Theano shared variables of a net by name, "conv1.W", "conv1.b", ..., in the order of Figure 2."""
     return {parameter.name: parameter for parameter in lasagne.layers.get_all_params(net)}
 
 
 def random_states(net):
-    """Theano shared variables that hold the state of dropout's random streams, once `get_output` has made them."""
+    """Return the Theano shared variables that hold the states of dropout's random streams.
+
+    Dropout creates them when `lasagne.layers.get_output` is called, so call this function after it.
+    """
     return [state for layer in lasagne.layers.get_all_layers(net) if isinstance(layer, lasagne.layers.DropoutLayer)
             for state, *_ in layer._srng.state_updates]

@@ -1,16 +1,19 @@
-"""Max pooling, 2x2 as released and 3x3 as Figure 2 draws it, both with stride 2 and maps of the same size.
+"""Max pooling, and bias and ReLU of a convolution, in an order that is fast on the CPU.
 
-And what Figure 2 has before it, the bias and the ReLU of a convolution, after it: the largest of four numbers, each
-biased and rectified, is the largest of the four, biased and rectified, and that is a quarter of the work.
+Both poolings have stride 2 and give maps of the same size: 2x2 as in the released files, 3x3 as in Figure 2.
+
+Figure 2 has bias and ReLU before the pooling; here they come after it. Neither changes the order of numbers, so the
+maximum of four numbers with bias and ReLU equals their maximum with bias and ReLU, at a quarter of the work.
 """
 from shallow.backend import lasagne, tensor, theano
 
 
 class MaxPool2x2(lasagne.layers.MaxPool2DLayer):
-    """Lasagne's max pooling, 2x2 with stride 2, quick on the CPU in both directions.
+    """Lasagne's max pooling, 2x2 with stride 2, faster on the CPU forward and backward.
 
-    Theano's own takes twice the time, and its gradient 0.7 s of a training step at batch 128, a third
-    of the step; this one, 0.1 s. Both give the gradient to every pixel that equals the maximum of its cell.
+    Theano's own takes twice the time forward. Its gradient takes 0.7 s of a training step at batch 128, a third
+    of the step; the gradient here takes 0.1 s. Both pass the gradient to every pixel that equals the maximum of
+    its cell.
     """
 
     def __init__(self, incoming, **kwargs):
@@ -19,13 +22,13 @@ class MaxPool2x2(lasagne.layers.MaxPool2DLayer):
             raise ValueError(f"rows and columns must be even, not {self.input_shape[2:]}")
 
     def get_output_for(self, input, **kwargs):
-        """The pooled maps, (batch, channels, rows / 2, columns / 2)."""
-        images = input.type()  # a batch that is known to be of one image stays known as such
+        """Pool the maps, (batch, channels, rows, columns) to (batch, channels, rows / 2, columns / 2)."""
+        images = input.type()  # of the same Theano type: a batch size fixed to 1 stays fixed
         return theano.OpFromGraph([images], [_pool(images)], inline=True, grad_overrides=_gradient)(input)
 
 
 class MaxPool3x3(lasagne.layers.MaxPool2DLayer):
-    """Lasagne's max pooling, 3x3 with stride 2; cells that reach over the edge are cut off there."""
+    """Lasagne's max pooling, 3x3 with stride 2; cells are cut off at the edge of the map."""
 
     def __init__(self, incoming, **kwargs):
         super().__init__(incoming, 3, stride=2, ignore_border=False, **kwargs)
@@ -35,7 +38,7 @@ POOLS = {"2x2": MaxPool2x2, "3x3": MaxPool3x3}
 
 
 class BiasedReLU(lasagne.layers.Layer):
-    """Adds the bias of a convolution, one number a channel, and rectifies.
+    """A layer that adds the bias of a convolution, one number per channel, and applies ReLU.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class BiasedReLU(lasagne.layers.Layer):
         (batch, channels, rows, columns)
     b : Lasagne initialiser
     of : str
-        Name of the convolution, for the name of the bias.
+        Name of the convolution; the bias is named after it.
     """
 
     def __init__(self, incoming, b, of, **kwargs):
@@ -52,7 +55,7 @@ class BiasedReLU(lasagne.layers.Layer):
         self.b.name = f"{of}.b"
 
     def get_output_for(self, input, **kwargs):
-        """The rectified maps, shaped as they came."""
+        """Add the bias and apply ReLU; the shape stays the same."""
         return lasagne.nonlinearities.rectify(input + self.b.dimshuffle("x", 0, "x", "x"))
 
 

@@ -1,30 +1,29 @@
-"""The shallow net as a Predictor: any image in, a saliency map of its size out."""
-import numpy as np
-
+"""The shallow net as a Predictor: image in, saliency map of the same size out."""
+from common import predictor
 from common.errors import UserError
 from shallow import preprocess
 from shallow.weights import load_net
 
 
-class Predictor:
-    """Theano with trained weights.
+class Predictor(predictor.Predictor):
+    """The shallow net with trained weights, on Theano.
 
     Parameters
     ----------
-    weights : path of an .npz as a run of ours writes, or models.released.shallow makes
+    weights : path of an .npz, written by a training run or by models.released.shallow
     fit : "squash" or "crop" or None
-        How an image becomes 96x96, see `shallow.preprocess`; None takes what the weights were made
-        for, as their settings say.
+        How an image becomes 96x96, see `shallow.preprocess`. None uses the value in the settings of the weights.
     smoothing : "paper" or "released" or None
-        See `shallow.preprocess.to_saliency`; None likewise.
+        See `shallow.preprocess.to_saliency`. None uses the value in the settings of the weights.
 
     Raises
     ------
     UserError
-        No C++ compiler, or the weights are damaged, diverged or another net's.
+        There is no C++ compiler, the weights are damaged, diverged or another net's, or an option has an
+        unknown value.
     """
 
-    batch_size = 32
+    batch_size = 32  # many images in one pass take a fifth of the time per image
 
     def __init__(self, weights, fit=None, smoothing=None):
         self._net, _, settings = load_net(weights)
@@ -42,54 +41,27 @@ class Predictor:
         self._fit = {"squash": preprocess.squash_image, "crop": preprocess.crop_image}[fit]
         self._compiled = {}
 
-    def predict(self, image):
-        """Predict where people look.
-
-        Parameters
-        ----------
-        image : uint8 (H, W, 3), RGB
-
-        Returns
-        -------
-        float32 (H, W) in [0, 1]
-        """
-        return self.predict_batch([image])[0]
-
-    def predict_batch(self, images):
-        """Predict several images in one pass of the net, which takes a fifth of the time an image.
-
-        Parameters
-        ----------
-        images : list of uint8 (H, W, 3), RGB
-            Their sizes may differ.
-
-        Returns
-        -------
-        list of float32 (H, W) in [0, 1]
-        """
-        answers = self.forward(np.stack([self.preprocess(image) for image in images]))
-        return [self.postprocess(answer, image.shape[:2]) for answer, image in zip(answers, images)]
-
     def preprocess(self, image):
-        """uint8 (H, W, 3) RGB -> float32 (3, 96, 96) in [0, 1], what `forward` takes a batch of."""
+        """Convert an image, uint8 (H, W, 3) RGB, to the net's input, float32 (3, 96, 96) in [0, 1]."""
         return preprocess.to_input(self._fit(image))
 
-    def postprocess(self, answer, shape):
-        """float32 (2304,), an answer of `forward` -> float32 (H, W) in [0, 1], for an image of this shape."""
-        return preprocess.to_saliency(answer, shape, self.smoothing, self.target_range)
+    def forward(self, batch):
+        """Compute the net's outputs, float32 (n, 2304), of inputs float32 (n, 3, 96, 96) in [0, 1].
 
-    def forward(self, fed):
-        """What the net answers to images of its own size: float32 (n, 3, 96, 96) in [0, 1] -> float32 (n, 2304).
-
-        Compiled when first asked for, once for single images and once for more: a product with one row is
-        another, quicker, function of the matrix library, and sharing one image out costs more than it brings.
+        The first call with a single image and the first call with several images each compile a function of their
+        own: batch size 1 uses GEMV, which is faster, and no OpenMP, whose threads cost one image more time than they
+        save.
         """
         from shallow.backend import lasagne, tensor, theano
 
-        single = len(fed) == 1
+        single = len(batch) == 1
         if single not in self._compiled:
             images = tensor.TensorType("float32", (single, False, False, False))("images")
             with theano.change_flags(openmp=not single):
                 self._compiled[single] = theano.function(
                     [images], lasagne.layers.get_output(self._net, images, deterministic=True))
-        return self._compiled[single](fed)
+        return self._compiled[single](batch)
+
+    def postprocess(self, output, shape):
+        """Convert an output of `forward`, float32 (2304,), to a saliency map, float32 `shape` in [0, 1]."""
+        return preprocess.to_saliency(output, shape, self.smoothing, self.target_range)

@@ -1,4 +1,4 @@
-"""What the shallow net is made of, as Theano computes it."""
+"""List the layers and parameters of the shallow net, as Theano computes them."""
 import contextlib
 
 import numpy as np
@@ -7,27 +7,27 @@ from shallow.weights import load_net
 
 
 def summary(weights=None):
-    """List the boxes of Figure 2 and the parameters, and take out the first layer's filters.
+    """List the shapes of the layers' outputs and of the parameters, and extract the first layer's filters.
 
-    Table 1's 2.29 MiB of data are all boxes of the figure for one image: what each layer gives, the
-    two slices that the maxout compares, and the 48x48 map.
+    The outputs are the boxes of Figure 2. For one image, all boxes together are the 2.29 MiB of data in Table 1:
+    the output of each layer, the two slices that the maxout compares, and the 48x48 map.
 
     Parameters
     ----------
-    weights : path of an .npz as a run of ours writes, or None
+    weights : path of an .npz, or None
 
     Returns
     -------
     (dict of str: tuple, dict of str: tuple, float32 (32, 5, 5, 3) or None)
-        Shapes of the boxes, batch of 1, and of the parameters; the filters of `weights` in RGB.
+        Shapes of the layers' outputs at batch size 1, and of the parameters; the filters of `weights` in RGB.
 
     Raises
     ------
     UserError
-        No C++ compiler, or the weights are damaged, diverged or another net's.
+        There is no C++ compiler, or the weights are damaged, diverged or another net's.
     """
-    net, arrays, _ = (None, None, None) if weights is None else load_net(weights)  # before Theano compiles
-    from shallow import network
+    net, arrays, _ = (None, None, None) if weights is None else load_net(weights)
+    from shallow import network  # loads Theano, which takes seconds: damaged weights are reported before
 
     net = net or network.build()
     filters = None if arrays is None else correlation_filters(arrays["conv1.W"])
@@ -37,17 +37,17 @@ def summary(weights=None):
 
 
 def layer_outputs(net):
-    """Run the net on one image and see what comes out of every layer.
+    """Run the net on one image and return the shape of every layer's output.
 
     Parameters
     ----------
     net : lasagne.layers.Layer
-        As `network.build` gives it.
+        As returned by `network.build`.
 
     Returns
     -------
     dict of str: tuple
-        Shapes by the names of the layers, in the order of the figure, batch first.
+        Shapes by layer name, in the order of Figure 2, batch first.
     """
     from shallow.backend import lasagne, tensor, theano
     from shallow.pool import BiasedReLU
@@ -55,29 +55,37 @@ def layer_outputs(net):
 
     images = tensor.tensor4("images")
     layers = lasagne.layers.get_all_layers(net)
-    drawn = {}
+    symbolic = {}
     for layer, output in zip(layers, lasagne.layers.get_output(layers, images, deterministic=True)):
         if isinstance(layer, BiasedReLU):
-            continue  # the figure draws no box for a ReLU
-        drawn[layer.name] = output
-        if layer.name == "fc1":  # what the maxout compares, drawn between the two
-            drawn["slice1"], drawn["slice2"] = output[:, ::2], output[:, 1::2]
-    drawn["map"] = drawn["fc2"].reshape((-1, MAP_SIZE, MAP_SIZE))
-    outputs = theano.function([images], list(drawn.values()))(np.zeros((1, 3, INPUT_SIZE, INPUT_SIZE), np.float32))
-    return {name: output.shape for name, output in zip(drawn, outputs)}
+            continue  # Figure 2 has no box for a ReLU
+        symbolic[layer.name] = output
+        if layer.name == "fc1":  # the two slices that the maxout compares are boxes of Figure 2
+            symbolic["slice1"], symbolic["slice2"] = output[:, ::2], output[:, 1::2]
+    symbolic["map"] = symbolic["fc2"].reshape((-1, MAP_SIZE, MAP_SIZE))
+    outputs = theano.function([images], list(symbolic.values()))(np.zeros((1, 3, INPUT_SIZE, INPUT_SIZE), np.float32))
+    return {name: output.shape for name, output in zip(symbolic, outputs)}
 
 
 def correlation_filters(kernels):
-    """Kernels of a convolution as the image sees them: (n, 3, h, w) -> float32 (n, h, w, 3), RGB.
+    """Convert kernels of a Theano convolution to filters as correlated with an image.
 
-    Theano convolves, that is, it turns kernels around before it lays them over the image.
+    Theano computes a true convolution: it rotates kernels by 180 degrees before it multiplies them with the image.
+
+    Parameters
+    ----------
+    kernels : float32 (n, 3, h, w), RGB
+
+    Returns
+    -------
+    float32 (n, h, w, 3), RGB
     """
     return np.ascontiguousarray(kernels[:, :, ::-1, ::-1].transpose(0, 2, 3, 1), np.float32)
 
 
 @contextlib.contextmanager
 def one_image(kind):
-    """The net at work on a single image, for models.memory.
+    """Set up one update or one prediction on a single image, for models.memory.
 
     Parameters
     ----------
@@ -86,7 +94,7 @@ def one_image(kind):
     Yields
     ------
     callable
-        Makes one update, or one prediction, each time it is called.
+        Each call makes one update or one prediction.
     """
     from shallow import network
     from shallow.backend import lasagne, tensor, theano
@@ -95,10 +103,10 @@ def one_image(kind):
     image, target = np.zeros((1, 3, INPUT_SIZE, INPUT_SIZE), np.float32), np.zeros((1, MAP_SIZE ** 2), np.float32)
     if kind == "train":
         from shallow.settings import resolve
-        from shallow.trainer import Trainer
+        from shallow.updates import TrainingStep
 
-        trainer = Trainer(resolve("paper"))
-        yield lambda: trainer.step(image, target, 0.0, 0.0)
+        step = TrainingStep(resolve("paper"))
+        yield lambda: step.update(image, target, 0.0, 0.0)
     else:
         images = tensor.tensor4("images")
         forward = theano.function([images], lasagne.layers.get_output(network.build(), images, deterministic=True))

@@ -1,180 +1,167 @@
-"""The shallow net with its loss and update rule compiled, and its state on disk (section 3.2)."""
+"""The training loop of the shallow net: epochs, validation, log, warnings and checkpoints (section 3.2)."""
+import math
+import sys
+import time
+from pathlib import Path
+
 import numpy as np
 
-from common.errors import UserError
-from shallow import network, weights
-from shallow.backend import lasagne, tensor, theano
-from shallow.settings import architecture
+from common import runs
+from common.interrupts import Interrupts
+from common.machine import keep_freed_memory
+from common.monitor import check_finite
+from common.progress import progress
+from shallow.monitor import Monitor
 
-VELOCITY, RANDOM = "velocity/", "random/"  # what a checkpoint holds beside the parameters
+CHECKPOINT, BEST, WEIGHTS = "checkpoint.npz", "best.npz", "weights.npz"  # in the run folder
+CHECKPOINT_SECONDS = 120  # minimum time between two checkpoints; each is half a gigabyte
+DIVERGED = "give a lower --learning-rate, and --restart"
+LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "val_spread", "fc1_max_norm", "step_seconds",
+               "seconds"]
+
+
+def train(data, folder, settings, checkpoint_seconds=CHECKPOINT_SECONDS):
+    """Train to the end, from the beginning or from the checkpoint in the run folder, and write weights.npz.
+
+    Parameters
+    ----------
+    data : path of a folder with shallow.h5
+    folder : path of the run folder
+    settings : dict
+        As returned by `shallow.settings.resolve`.
+    checkpoint_seconds : float
+        Minimum time between two checkpoints.
+
+    Raises
+    ------
+    UserError
+        The data or the checkpoint is damaged, the loss diverged, the disk is full, or there is no C++ compiler.
+    """
+    from shallow.batches import TrainingData
+
+    folder = Path(folder)
+    with TrainingData(Path(data) / "shallow.h5", settings["target_range"]) as training_data:
+        print(f"compiling the shallow net ({len(training_data)} training images; a minute the first time)", flush=True)
+        keep_freed_memory()
+        from shallow.updates import TrainingStep  # Theano takes seconds to load: damaged data is reported before
+
+        step = TrainingStep(settings)
+        with Interrupts() as interrupts:
+            row = Trainer(step, training_data, settings, folder, checkpoint_seconds).train(interrupts)
+    step.save(folder / WEIGHTS, settings)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    print(f"{folder / WEIGHTS}: the shallow net after {row['epoch']} epochs, validation CC {row['val_cc']:.3f}; "
+          f"{folder / BEST}: at its lowest validation loss")
 
 
 class Trainer:
-    """The net, its loss and its update rule, compiled.
+    """The training loop. It can stop after any update and resume there from its checkpoint.
 
     Parameters
     ----------
+    step : shallow.updates.TrainingStep
+    data : shallow.batches.TrainingData
     settings : dict
-        As `shallow.settings.resolve` gives them.
-    sizes : dict
-        input_size and map_size of `network.build`, for small instances.
+        As returned by `shallow.settings.resolve`.
+    folder : pathlib.Path
+        The run folder. A checkpoint in it is loaded.
+    checkpoint_seconds : float
+        Minimum time between two checkpoints, which are written after whole epochs.
 
     Attributes
     ----------
-    step : callable (images, targets, rate, momentum) -> float
-        One update. Images float32 (n, 3, 96, 96) in [0, 1], targets float32 (n, 2304) in the range that
-        the settings name; gives the loss before the update, without the penalty.
-    forward : callable images -> float32 (n, 2304)
+    state : dict
+        What a checkpoint stores: the number of finished epochs, the number of finished batches of the next epoch
+        and their losses, the lowest validation loss, and the state of the monitor.
     """
 
-    def __init__(self, settings, **sizes):
-        self.net = network.build(**architecture(settings), init=settings["init"], seed=settings["seed"],
-                                 dropout=settings["dropout"], **sizes)
-        self.parameters = network.named_parameters(self.net)
-        images, targets = tensor.tensor4("images"), tensor.matrix("targets")
-        rate, momentum = tensor.scalar("rate"), tensor.scalar("momentum")
-        self._error = _losses()[settings["loss"]]
-        error = self._error(lasagne.layers.get_output(self.net, images), targets).mean()
-        self.random_states = {str(index): state for index, state in enumerate(network.random_states(self.net))}
-        penalty = lasagne.regularization.regularize_network_params(self.net, lasagne.regularization.l2)
-        parameters = list(self.parameters.values())
-        updates = lasagne.updates.nesterov_momentum(error + settings["l2"] * penalty, parameters, rate, momentum)
-        # Lasagne keeps each parameter's velocity in a shared variable of its own, in the same order
-        velocities = [variable for variable in updates if variable not in parameters]
-        self.velocities = dict(zip(self.parameters, velocities, strict=True))
-        if settings["max_norm"] is not None:
-            maxout_weights = self.parameters["fc1.W"]
-            updates[maxout_weights] = constrain_norm(updates[maxout_weights], settings["max_norm"])
-        # the penalty's value is not asked for, so only its gradient is computed
-        self.step = theano.function([images, targets, rate, momentum], error, updates=updates)
-        answer = lasagne.layers.get_output(self.net, images, deterministic=True)
-        self.forward = theano.function([images], answer)
-        self._validate = theano.function([images, targets], [answer, self._error(answer, targets).mean(axis=1)])
+    def __init__(self, step, data, settings, folder, checkpoint_seconds):
+        self.step, self.data, self.settings, self.folder = step, data, settings, folder
+        self.checkpoint_seconds = checkpoint_seconds
+        self.state = {"epoch": 0, "batch": 0, "losses": [], "best": math.inf, "monitor": None}
+        if (folder / CHECKPOINT).is_file():
+            self.state.update(step.resume(folder / CHECKPOINT, settings))
+        self.batches = data.batches_per_epoch(settings["batch"])
+        self.epochs = settings["epochs"] or math.ceil(settings["updates"] / self.batches)
+        self.schedule = {name: np.linspace(*settings[name], self.epochs) for name in ("learning_rate", "momentum")}
+        self.monitor = Monitor(self.epochs, self.state["monitor"])
 
-    def validate(self, batches):
-        """Measure the net on held-out images.
+    def train(self, interrupts):
+        """Run the remaining epochs.
 
         Parameters
         ----------
-        batches : iterable of (float32 (n, 3, 96, 96), float32 (n, 2304))
+        interrupts : common.interrupts.Interrupts
 
         Returns
         -------
         dict
-            val_loss, mean over images; val_cc, their mean correlation with people's maps at 48x48,
-            a constant map counting as 0; val_spread, how much the maps differ from image to image, in
-            units of how much people's do: 0 is one map for all; fc1_max_norm, the longest vector of weights
-            that enters a unit of the maxout.
-        """
-        losses, correlations, ours, people = [], [], _Spread(), _Spread()
-        for images, targets in batches:
-            answers, errors = self._validate(images, targets)
-            losses += list(errors)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                found = [np.corrcoef(answer, target)[0, 1] for answer, target in zip(answers, targets)]
-            correlations += list(np.nan_to_num(found))
-            ours.add(answers)
-            people.add(targets)
-        norms = np.sqrt((self.parameters["fc1.W"].get_value(borrow=True) ** 2).sum(axis=0))
-        return {"val_loss": float(np.mean(losses)), "val_cc": float(np.mean(correlations)),
-                "val_spread": ours.value() / max(people.value(), 1e-12), "fc1_max_norm": float(norms.max())}
-
-    def save(self, path, settings, state=None):
-        """Write the parameters; for a checkpoint also velocities, random states and `state`.
-
-        Parameters
-        ----------
-        path : path of an .npz
-        settings : dict
-        state : dict of what JSON can hold, or None for weights alone
+            The last row of the log.
 
         Raises
         ------
         UserError
-            The disk is full or the folder cannot be written to; an older file at `path` is untouched.
+            The loss diverged, the data is damaged, or the disk is full.
+        KeyboardInterrupt
+            A signal arrived; the checkpoint is written.
         """
-        groups = {"": self.parameters}
-        if state is not None:
-            groups.update({VELOCITY: self.velocities, RANDOM: self.random_states})
-        arrays = {prefix + name: variable.get_value(borrow=True)
-                  for prefix, variables in groups.items() for name, variable in variables.items()}
-        weights.save(path, arrays, {**settings, **({} if state is None else {"state": state})})
+        state = self.state
+        log = runs.Log(self.folder / "log.csv", LOG_COLUMNS, state["epoch"])
+        row, saved = {}, time.monotonic()
+        with progress(total=self.epochs * self.batches, initial=state["epoch"] * self.batches + state["batch"],
+                      description="shallow net", unit="update") as bar:
+            for epoch in range(state["epoch"], self.epochs):
+                started = time.monotonic()
+                row = self._train_epoch(epoch, bar, interrupts)
+                log.write(**row, seconds=time.monotonic() - started)
+                state.update(epoch=epoch + 1, batch=0, losses=[], monitor=self.monitor.state)
+                if time.monotonic() - saved >= self.checkpoint_seconds and epoch + 1 < self.epochs:
+                    self._save_checkpoint()
+                    saved = time.monotonic()
+        return row
 
-    def resume(self, path, settings):
-        """Load a checkpoint.
+    def _train_epoch(self, epoch, bar, interrupts):
+        """Train and validate one epoch, counted from 0; return its row of the log."""
+        number = epoch + 1
+        row = {"epoch": number, "lr": float(self.schedule["learning_rate"][epoch]),
+               "momentum": float(self.schedule["momentum"][epoch])}
+        row["step_seconds"] = self._update(row["lr"], row["momentum"], bar, interrupts)
+        row["loss"] = float(np.mean(self.state["losses"]))
+        check_finite(self.folder, f"epoch {number}", DIVERGED, loss=row["loss"])
+        if number % self.settings["validate_every"] == 0 or number == self.epochs:
+            row.update(self._validate(number))
+            bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_loss=f"{row['val_loss']:.4f}")
+        for line in self.monitor.check(row["loss"], row.get("val_spread")):
+            bar.clear()
+            print(f"warning: after epoch {number}, {line}", file=sys.stderr, flush=True)
+        return row
 
-        Parameters
-        ----------
-        path : path of an .npz
-        settings : dict
-            Of this run; the checkpoint must have been saved with the same.
+    def _update(self, rate, momentum, bar, interrupts):
+        """Make the remaining updates of this epoch; return the seconds spent in them, without those spent reading."""
+        state, seconds = self.state, 0.0
+        for batch in range(state["batch"], self.batches):
+            images, targets = self.data.batch(state["epoch"], batch, self.settings)
+            started = time.monotonic()
+            state["losses"].append(float(self.step.update(images, targets, rate, momentum)))
+            seconds += time.monotonic() - started
+            state["batch"] = batch + 1
+            bar.update()
+            try:
+                interrupts.check()
+            except KeyboardInterrupt:
+                bar.close()
+                self._save_checkpoint()
+                raise
+        return seconds
 
-        Returns
-        -------
-        dict
-            The state it was saved with.
+    def _validate(self, epoch):
+        """Evaluate on the validation images; save the weights if their loss is the lowest so far."""
+        metrics = self.step.validate(self.data.validation(self.settings["batch"]))
+        check_finite(self.folder, f"epoch {epoch}", DIVERGED, val_loss=metrics["val_loss"])
+        if metrics["val_loss"] < self.state["best"]:
+            self.state["best"] = metrics["val_loss"]
+            self.step.save(self.folder / BEST, {**self.settings, "best": {"epoch": epoch, **metrics}})
+        return metrics
 
-        Raises
-        ------
-        UserError
-            It is damaged, no checkpoint, or another run's.
-        """
-        remedy = "give --restart to train from the beginning"
-        try:
-            arrays, saved = weights.load(path)
-        except UserError as error:
-            raise UserError(f"{path}: the checkpoint is damaged; {remedy}") from error
-        state = saved.pop("state", None)
-        if state is None:
-            raise UserError(f"{path}: holds weights but is no checkpoint; {remedy}")
-        if saved != settings:
-            other = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
-            raise UserError(f"{path}: a checkpoint of a run with other settings ({', '.join(other)}); {remedy}")
-        for prefix, variables in ((VELOCITY, self.velocities), (RANDOM, self.random_states)):
-            group = {name.removeprefix(prefix): arrays.pop(name) for name in list(arrays) if name.startswith(prefix)}
-            weights.assign(variables, group, path)
-        weights.assign(self.parameters, arrays, path)
-        return state
-
-
-def constrain_norm(weights, max_norm):
-    """Shrink the columns of a weight matrix that are longer than max_norm to that length.
-
-    The same as lasagne.updates.norm_constraint, whose sum over 59 million squares is not a matrix
-    product and takes 0.4 s a step; this takes a tenth of that.
-
-    Parameters
-    ----------
-    weights : theano matrix (inputs, units)
-    max_norm : float
-
-    Returns
-    -------
-    theano matrix (inputs, units)
-    """
-    norms = tensor.sqrt(tensor.dot(tensor.ones_like(weights[:, 0]), tensor.sqr(weights)))
-    return weights * (tensor.minimum(norms, max_norm) / tensor.maximum(norms, 1e-7))
-
-
-def _losses():
-    """The losses by their names in shallow.settings, theano (answers, targets) -> errors of one shape."""
-    return {"squared": lasagne.objectives.squared_error,
-            "l1": lambda answers, targets: abs(answers - targets),
-            "cross-entropy": lasagne.objectives.binary_crossentropy}
-
-
-class _Spread:
-    """How much maps differ between images: their standard deviation, root mean square over cells; one pass."""
-
-    def __init__(self):
-        self._count, self._sum, self._squares = 0, 0.0, 0.0
-
-    def add(self, maps):
-        maps = maps.astype(np.float64)
-        self._count += len(maps)
-        self._sum = self._sum + maps.sum(axis=0)
-        self._squares = self._squares + (maps ** 2).sum(axis=0)
-
-    def value(self):
-        variance = self._squares / self._count - (self._sum / self._count) ** 2
-        return float(np.sqrt(max(variance.mean(), 0.0)))
+    def _save_checkpoint(self):
+        self.step.save(self.folder / CHECKPOINT, self.settings, self.state)

@@ -1,4 +1,4 @@
-"""The shallow net's weights on disk: named float32 arrays in an .npz, nothing pickled."""
+"""The shallow net's weights on disk: named float32 arrays in an .npz without pickles."""
 import json
 import zipfile
 
@@ -9,7 +9,7 @@ from common.files import atomic, need_space
 from common.runs import read_config
 from shallow.settings import architecture
 
-SETTINGS = "settings"  # name of the entry that holds JSON instead of numbers
+SETTINGS = "settings"  # name of the entry that holds JSON instead of an array
 
 
 def save(path, arrays, settings):
@@ -19,16 +19,16 @@ def save(path, arrays, settings):
     ----------
     path : path of an .npz
     arrays : dict of str: array
-    settings : dict, what JSON can hold
+    settings : dict that JSON can hold
 
     Raises
     ------
     UserError
-        The disk is full or the folder cannot be written to; an older file at `path` is untouched.
+        The disk is full or the folder is not writable. An older file at `path` stays unchanged.
     """
     with atomic(path) as scratch:
         need_space(scratch.parent, sum(np.asarray(array).nbytes for array in arrays.values()) + (1 << 20))
-        # what numpy.savez writes; but that leaves its archive open when the disk fills, and Python complains
+        # the format of numpy.savez, which leaves its archive open and causes a warning if the disk is full
         with zipfile.ZipFile(scratch, "w", allowZip64=True) as archive:
             for name, array in {SETTINGS: np.array(json.dumps(settings)), **arrays}.items():
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
@@ -36,12 +36,16 @@ def save(path, arrays, settings):
 
 
 def load(path):
-    """Read what `save` wrote.
+    """Read the arrays and settings of a file written by `save`.
+
+    Parameters
+    ----------
+    path : path of an .npz
 
     Returns
     -------
     (dict of str: array, dict)
-        TrainingData by name, and the settings.
+        Arrays by name, and the settings.
 
     Raises
     ------
@@ -60,53 +64,58 @@ def load(path):
     except (zipfile.BadZipFile, ValueError, EOFError, zipfile.zlib.error) as error:
         raise UserError(f"{path}: damaged, or not an .npz of weights ({error}); train or fetch it again") from error
     except (KeyError, AttributeError, TypeError) as error:
-        raise UserError(f"{path}: not weights of this project, it has no {SETTINGS!r} entry that names settings; "
+        raise UserError(f"{path}: not weights of this project: no {SETTINGS!r} entry with names and values; "
                         "give the weights.npz of a run") from error
 
 
 def load_net(path):
-    """Build the net that a file of weights is of and put them in.
+    """Build the net that a file of weights belongs to, and set its parameters.
+
+    Parameters
+    ----------
+    path : path of an .npz
 
     Returns
     -------
     (lasagne.layers.Layer, dict of str: array, dict)
-        As `network.build` gives it; the arrays and the settings of the file.
+        The net as returned by `network.build`; the arrays and the settings of the file.
 
     Raises
     ------
     UserError
-        No C++ compiler, or the weights are damaged, diverged or another net's.
+        There is no C++ compiler, or the weights are damaged, diverged or another net's.
     """
     read_config(path, "shallow")
     arrays, settings = load(path)
-    from shallow import network
+    from shallow import network  # loads Theano, which takes seconds: damaged weights are reported before
 
     try:
-        wanted = architecture(settings)
-        if "conv3.b" in arrays:  # what the file holds, not what it says; without, `assign` refuses it
-            wanted["conv3_filters"] = arrays["conv3.b"].size
-        net = network.build(**wanted)
+        arguments = architecture(settings)
+        if "conv3.b" in arrays:  # the array decides, since the setting may be missing; `assign` rejects a missing array
+            arguments["conv3_filters"] = arrays["conv3.b"].size
+        net = network.build(**arguments)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path}: its settings name a net that there is not ({error!r}); "
+        raise UserError(f"{path}: its settings describe no net of this project ({error!r}); "
                         "give the weights.npz of a run") from error
     assign(network.named_parameters(net), arrays, path)
     return net, arrays, settings
 
 
 def assign(parameters, arrays, path):
-    """Set a net's parameters from arrays.
+    """Set the parameters of a net.
 
     Parameters
     ----------
-    parameters : dict of str: theano shared variable, as of `network.named_parameters`
+    parameters : dict of str: theano shared variable
+        As returned by `network.named_parameters`.
     arrays : dict of str: array
     path : path
-        Named in the message.
+        Path of the arrays' file, for error messages.
 
     Raises
     ------
     UserError
-        A name is missing or unknown, a shape or kind of number differs, or a value is NaN or infinite.
+        A name is missing or unknown, a shape or kind of dtype differs, or a value is NaN or infinite.
     """
     if set(arrays) != set(parameters):
         missing, unknown = sorted(set(parameters) - set(arrays)), sorted(set(arrays) - set(parameters))
@@ -115,11 +124,12 @@ def assign(parameters, arrays, path):
     for name, parameter in parameters.items():
         shape = parameter.get_value(borrow=True).shape
         if arrays[name].shape != shape:
-            raise UserError(f"{path}: {name} has shape {arrays[name].shape}, this net wants {shape}; "
-                            "was it trained with another conv3_filters?")
+            raise UserError(f"{path}: {name} has shape {arrays[name].shape}, this net needs {shape}; "
+                            "give weights trained with the same conv3_filters")
         if arrays[name].dtype.kind != np.dtype(parameter.dtype).kind:
-            raise UserError(f"{path}: {name} holds {arrays[name].dtype}, not {parameter.dtype}; the file is another "
-                            "program's or damaged")
+            raise UserError(f"{path}: {name} holds {arrays[name].dtype}, not {parameter.dtype} (damaged, or written by "
+                            "another program); give the weights.npz of a run")
         if not np.isfinite(arrays[name]).all():
-            raise UserError(f"{path}: {name} holds NaN or infinity; the training diverged or the file is damaged")
+            raise UserError(f"{path}: {name} holds NaN or infinity, the training diverged or the file is "
+                            "damaged; give other weights")
         parameter.set_value(arrays[name].astype(parameter.dtype, copy=False), borrow=True)

@@ -48,7 +48,7 @@ class Work:
             lr=settings["learning_rate"][0], momentum=settings["momentum"][0], nesterov=True, fused=True)
 
     def train(self, batch):
-        """One update as shallow.trainer makes it; the loss before it."""
+        """One update as shallow.updates makes it; the loss before it."""
         self.optimiser.zero_grad(set_to_none=False)  # keeps the arrays, which is quicker here than new ones
         loss = F.mse_loss(self.net(self.images[:batch]), self.targets[:batch])
         loss.backward()

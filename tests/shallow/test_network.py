@@ -1,4 +1,4 @@
-"""Architecture and arithmetic of the shallow net, against NumPy in float64."""
+"""Architecture and arithmetic of the shallow net, compared with NumPy in float64."""
 import numpy as np
 import pytest
 from numpy.lib.stride_tricks import sliding_window_view
@@ -7,16 +7,17 @@ from shallow import network
 from shallow.backend import lasagne, tensor, theano
 from tests.conftest import python
 
-SMALL = {"input_size": 32, "map_size": 6}  # 28 14 12 6 4 2: the same layers, a few thousand times smaller
+# the same layers, a few thousand times smaller; sizes after each convolution and pooling: 28 14 12 6 4 2
+SMALL = {"input_size": 32, "map_size": 6}
 
 
 @pytest.mark.parametrize("filters, count", [(128, 64_392_512), (64, 34_864_384)])
-def test_parameter_count(filters, count):
+def test_number_of_parameters_is_that_of_the_paper(filters, count):
     assert lasagne.layers.count_params(network.build(conv3_filters=filters)) == count
 
 
 @pytest.mark.parametrize("pools", ["2x2", "3x3"])
-def test_shapes_are_those_of_figure_2(pools):
+def test_shapes_equal_figure_2(pools):
     shapes = {layer.name: layer.output_shape[1:] for layer in lasagne.layers.get_all_layers(network.build(pools=pools))
               if not layer.name.startswith("relu")}
     assert shapes == {"input": (3, 96, 96), "conv1": (32, 92, 92), "pool1": (32, 46, 46), "conv2": (64, 44, 44),
@@ -24,7 +25,7 @@ def test_shapes_are_those_of_figure_2(pools):
                       "maxout": (2304,), "fc2": (2304,)}
 
 
-def test_the_papers_start():
+def test_initial_weights_are_those_of_the_paper():
     parameters = {name: value.get_value() for name, value in network.named_parameters(network.build()).items()}
     for name, values in parameters.items():
         if name.endswith(".b"):
@@ -33,24 +34,24 @@ def test_the_papers_start():
             assert abs(values.std() / 0.01 - 1) < 0.05 and abs(values.mean()) < 5e-4, name
 
 
-def test_seed_decides_the_start():
+def test_seed_decides_the_initial_weights():
     first, again, other = (network.named_parameters(network.build(seed=seed, **SMALL))["fc1.W"].get_value()
                            for seed in (1, 1, 2))
     assert (first == again).all() and (first != other).any()
 
 
-def restated(parameters, image, pools="2x2"):
-    """The net of section 3.1 in NumPy, float64, one image (3, n, n)."""
+def forward_in_numpy(parameters, image, pools="2x2"):
+    """Compute the net of section 3.1 in float64 for one image (3, n, n)."""
     values = image.astype(np.float64)
     sizes = {"conv1": 2, "conv2": int(pools[0]), "conv3": int(pools[0])}
     for layer in ("conv1", "conv2", "conv3"):
         kernels, biases = parameters[f"{layer}.W"].astype(np.float64), parameters[f"{layer}.b"]
-        # Theano convolves, that is, it correlates with kernels turned around
-        windows = sliding_window_view(values, kernels.shape[2:], axis=(1, 2))  # channels, rows, columns, and the kernel's
+        # Theano computes a true convolution: a correlation with kernels rotated by 180 degrees
+        windows = sliding_window_view(values, kernels.shape[2:], axis=(1, 2))  # channels, rows, columns, kernel rows and columns
         values = np.einsum("crsij,kcij->krs", windows, kernels[:, :, ::-1, ::-1], optimize=True) + biases[:, None, None]
         values, size = np.maximum(values, 0), sizes[layer]
         rows, columns = values.shape[1:]
-        padded = np.pad(values, ((0, 0), (0, size - 2), (0, size - 2)))  # zeros never win against a ReLU's answers
+        padded = np.pad(values, ((0, 0), (0, size - 2), (0, size - 2)))  # a ReLU's outputs are never below 0
         values = np.max([padded[:, row:row + rows:2, column:column + columns:2]
                          for row in range(size) for column in range(size)], axis=0)
     hidden = np.maximum(values.ravel() @ parameters["fc1.W"] + parameters["fc1.b"], 0)
@@ -64,13 +65,13 @@ def test_forward_equals_numpy(pools):
     images = np.random.default_rng(0).random((4, 3, 32, 32), np.float32)
     variable = tensor.tensor4()
     outputs = theano.function([variable], lasagne.layers.get_output(net, variable))(images)
-    expected = np.stack([restated(parameters, image, pools) for image in images])
-    assert np.ptp(expected, axis=0).max() > 1e-3  # the images matter
+    expected = np.stack([forward_in_numpy(parameters, image, pools) for image in images])
+    assert np.ptp(expected, axis=0).max() > 1e-3  # the outputs depend on the images
     np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def test_bias_and_relu_after_pooling_give_the_gradients_of_before_it():
-    """Figure 2 rectifies first; the gradients of both orders are the same wherever no two answers are equal."""
+def test_bias_and_relu_after_pooling_give_the_same_gradients_as_before_it():
+    """Figure 2 has bias and ReLU before the pooling. Both orders have the same gradients unless two outputs are equal."""
     from theano.tensor.signal.pool import pool_2d
 
     from shallow.pool import BiasedReLU, MaxPool2x2
@@ -81,11 +82,11 @@ def test_bias_and_relu_after_pooling_give_the_gradients_of_before_it():
     layer = BiasedReLU(MaxPool2x2(lasagne.layers.InputLayer((None, 3, 8, 6), images)), lasagne.init.Normal(0.5), "conv1")
     assert layer.b.name == "conv1.b" and layer.get_params(regularizable=True) == []
     biased = images + layer.b.dimshuffle("x", 0, "x", "x")
-    drawn = pool_2d(lasagne.nonlinearities.rectify(biased), (2, 2), ignore_border=True)
+    figure_2 = pool_2d(lasagne.nonlinearities.rectify(biased), (2, 2), ignore_border=True)
     ours, theirs = (theano.function([images], [pooled, *theano.grad((pooled * weights).sum(), [images, layer.b])])(values)
-                    for pooled in (lasagne.layers.get_output(layer), drawn))
-    for mine, reference in zip(ours[:2], theirs):
-        np.testing.assert_array_equal(mine, reference)
+                    for pooled in (lasagne.layers.get_output(layer), figure_2))
+    for actual, expected in zip(ours[:2], theirs):
+        np.testing.assert_array_equal(actual, expected)
     np.testing.assert_allclose(ours[2], theirs[2], rtol=1e-5)
 
 
@@ -94,28 +95,27 @@ def test_dropout_sets_half_of_fc1_to_zero_in_training_only():
     layers = {layer.name: layer for layer in lasagne.layers.get_all_layers(net)}
     assert list(layers).index("fc1") + 1 == list(layers).index("dropout") == list(layers).index("maxout") - 1
     images = tensor.tensor4()
-    wanted = [layers["fc1"], layers["dropout"]]
-    training, testing = (theano.function([images], lasagne.layers.get_output(wanted, images, deterministic=still))
-                         for still in (False, True))
+    pair = [layers["fc1"], layers["dropout"]]
+    training, testing = (theano.function([images], lasagne.layers.get_output(pair, images, deterministic=deterministic))
+                         for deterministic in (False, True))
     values = np.random.default_rng(0).random((40, 3, 32, 32), np.float32)
     before, after = training(values)
-    lit = before > 0
-    assert 0.4 < (after[lit] == 0).mean() < 0.6
-    np.testing.assert_allclose(after[after > 0], 2 * before[after > 0], rtol=1e-6)  # so that the mean stays
+    assert 0.4 < (after[before > 0] == 0).mean() < 0.6
+    np.testing.assert_allclose(after[after > 0], 2 * before[after > 0], rtol=1e-6)  # doubled, so the mean stays the same
     assert (training(values)[1] != after).any()
     np.testing.assert_array_equal(*testing(values))
 
 
-def test_sigmoid_output():
+def test_sigmoid_output_equals_the_sigmoid_of_the_linear_output():
     linear, sigmoid = (network.build(init="released", seed=3, output=output, **SMALL) for output in network.OUTPUTS)
     images = tensor.tensor4()
-    fed = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
-    answers, squeezed = (theano.function([images], lasagne.layers.get_output(net, images))(fed)
-                         for net in (linear, sigmoid))
-    np.testing.assert_allclose(squeezed, 1 / (1 + np.exp(-answers)), rtol=1e-5)
+    net_input = np.random.default_rng(0).random((2, 3, 32, 32), np.float32)
+    linear_output, sigmoid_output = (theano.function([images], lasagne.layers.get_output(net, images))(net_input)
+                                     for net in (linear, sigmoid))
+    np.testing.assert_allclose(sigmoid_output, 1 / (1 + np.exp(-linear_output)), rtol=1e-5)
 
 
-def test_pooling_gradient_equals_theanos_own():
+def test_pooling_and_its_gradient_equal_theanos_own():
     from theano.tensor.signal.pool import pool_2d
 
     from shallow.pool import MaxPool2x2
@@ -126,18 +126,18 @@ def test_pooling_gradient_equals_theanos_own():
     layer = MaxPool2x2(lasagne.layers.InputLayer((None, 3, 8, 6)))
     ours, theirs = (theano.function([images], [pooled, theano.grad((pooled * weights).sum(), images)])(values)
                     for pooled in (layer.get_output_for(images), pool_2d(images, (2, 2), ignore_border=True)))
-    for mine, reference in zip(ours, theirs):
-        np.testing.assert_array_equal(mine, reference)
+    for actual, expected in zip(ours, theirs):
+        np.testing.assert_array_equal(actual, expected)
 
 
-def test_odd_sizes_are_refused():
+def test_pooling_of_odd_sizes_is_an_error():
     from shallow.pool import MaxPool2x2
 
     with pytest.raises(ValueError, match="even"):
         MaxPool2x2(lasagne.layers.InputLayer((None, 3, 7, 6)))
 
 
-def test_backend_is_quiet():
+def test_backend_prints_nothing():
     code = ("from shallow import network\nfrom shallow.backend import lasagne, tensor, theano\n"
             "x = tensor.tensor4()\nf = theano.function([x], lasagne.layers.get_output(network.build(input_size=32, map_size=6), x))")
     process = python("-c", code)
