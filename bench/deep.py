@@ -33,12 +33,12 @@ def main():
     from common.files import write_json
     from common.runs import collect_versions
     from deep.preprocess import TRAIN_SIZE
-    from deep.solver import solver_on
+    from deep.trainer import create_solver
 
     rng = np.random.default_rng(0)
     data, label = (rng.uniform(-1, 1, (2, channels, *TRAIN_SIZE[::-1])).astype(np.float32) for channels in (3, 1))
     with tempfile.TemporaryDirectory() as folder:
-        solver = solver_on(folder, data, label, random_seed=2016)
+        solver = create_solver(folder, data, label, random_seed=2016)
         rows = against_peers(solver, data, label, args.peer, Path(folder), args.rounds)
         layers = by_layer(solver)
     write_json(args.out, {"unit": "s, median", "works": rows, "layers": layers, "versions": collect_versions()})

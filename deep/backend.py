@@ -1,4 +1,6 @@
-"""BVLC Caffe, loaded quietly and fast, and kept from taking the user's Python down with it."""
+"""Load BVLC Caffe, and run it in a subprocess.
+
+A CHECK of Caffe that fails ends the process. In a subprocess, it does not end the user's Python."""
 import contextlib
 import ctypes
 import multiprocessing
@@ -11,7 +13,7 @@ from pathlib import Path
 from common.errors import Terminated, UserError, run
 from common.machine import environment, load_blas
 
-GLOG_LEVEL = "GLOG_minloglevel"  # environment variable that glog reads when it is loaded
+GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
 ERRORS, EVERYTHING = "2", "0"
 PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
@@ -26,72 +28,73 @@ def load_caffe():
     Raises
     ------
     UserError
-        It has not been built, or does not load.
+        Caffe has not been built, or cannot be loaded.
     """
     load_blas()
     try:
-        # errors only: Caffe logs every layer otherwise
+        # errors only: by default, Caffe logs every layer
         with environment(**{GLOG_LEVEL: os.environ.get(GLOG_LEVEL, ERRORS)}):
             import caffe
     except ImportError as error:
         raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python; "
-                        "for prediction without Caffe: engine=opencv") \
+                        "to predict without Caffe, give engine=opencv") \
             from error
     caffe.set_mode_cpu()
     return caffe
 
 
 def run_in_subprocess(target, args, log):
-    """Call `target(*args)` in a process of its own, since Caffe's CHECK ends the process it fails in.
+    """Call `target(*args)` in a subprocess: a CHECK of Caffe that fails ends its process.
 
     Parameters
     ----------
-    target : function of a module
+    target : function, importable from its module
     args : tuple, picklable
     log : path
-        Caffe's own messages go there instead of to the screen.
+        File to which Caffe's messages are appended; they do not appear on the screen.
 
     Returns
     -------
     int
-        Exit code. The child has told the user about its own errors by then.
+        Exit code. If it is not 0, the subprocess has already printed its error.
 
     Raises
     ------
     UserError
-        Caffe gave up: the message says why in Caffe's words.
+        A CHECK of Caffe failed (the error quotes its message), or the subprocess was killed.
     """
     log = Path(log)
     before = log.stat().st_size if log.is_file() else 0
-    child = multiprocessing.get_context("spawn").Process(target=_child, args=(target, args, str(log)))
+    child = multiprocessing.get_context("spawn").Process(target=_run_child, args=(target, args, str(log)))
     child.start()
     while child.is_alive():
         try:
             child.join()
         except KeyboardInterrupt as interruption:
-            # the child is out of the terminal's reach, see _child; it saves a snapshot before it goes
+            # the terminal does not signal the child, see _run_child; the child saves a snapshot, then exits
             os.kill(child.pid, signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
     if child.exitcode >= 0:
         return child.exitcode
     if child.exitcode == -signal.SIGKILL:
-        raise UserError("the training process was killed, most likely for lack of memory; "
+        raise UserError("the training process was killed, probably for lack of memory; "
                         "close other programs or use PRESET=demo, then run the same command again")
-    raise UserError(f"Caffe stopped: {fatal_message(log, before)} (all of it: {log}); "
-                    "put that right and run the same command again")
+    raise UserError(f"Caffe stopped: {fatal_message(log, before)} (full log: {log}); "
+                    "correct the cause and run the same command again")
 
 
 def fatal_message(log, start=0):
-    """The message of the CHECK that failed, from Caffe's log after its first `start` bytes."""
+    """Return the message of the CHECK that failed; the first `start` bytes of Caffe's log are skipped."""
     lines = Path(log).read_bytes()[start:].decode(errors="replace").splitlines()
     fatal = [match.group(1) for line in lines if (match := re.match(r"F\d+ \S+ +\d+ \S+\] (.*)", line))]
     return fatal[-1].strip() if fatal else "no reason given"
 
 
-def _child(target, args, log):
-    """Send file descriptor 2, where Caffe writes, to the log; Python's stderr stays on the screen.
+def _run_child(target, args, log):
+    """Redirect file descriptor 2, to which Caffe writes, to the log, then call `target`; Python's stderr stays.
 
-    A process group of its own keeps Ctrl-C from reaching it twice, from the terminal and the parent. If the parent
-    is killed, so is the child: it must not go on writing where the same command has begun anew.
+    The child has its own process group: in the parent's, Ctrl-C would reach it twice, from the terminal and from the
+    parent. The kernel kills the child with its parent; it would otherwise write to a run folder in which the user has
+    already restarted the command.
     """
     os.setpgrp()
     with contextlib.suppress(AttributeError, OSError):  # Linux only
@@ -100,5 +103,5 @@ def _child(target, args, log):
         os._exit(1)
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
-    os.environ[GLOG_LEVEL] = EVERYTHING  # of this process, which is ours alone
+    os.environ[GLOG_LEVEL] = EVERYTHING  # set for the whole process, which runs only `target`
     run(lambda: target(*args))

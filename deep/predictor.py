@@ -1,6 +1,7 @@
-"""The deep net as a Predictor: any image in, a saliency map of its size out."""
+"""Predict saliency maps with the deep net, on Caffe or OpenCV."""
 import numpy as np
 
+from common import predictor
 from common.errors import UserError
 from common.runs import read_config
 from deep import preprocess
@@ -8,99 +9,79 @@ from deep.backend import load_caffe
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
-# Beyond 1024x1024, Caffe refuses conv7, whose columns it counts whether they are made or not: more than 2^31 values.
+# Above 1024x1024, a CHECK of Caffe fails in conv7: the im2col buffer would have more than 2^31 values. Caffe computes
+# its size even if our patch 0003 does not allocate it.
 LARGEST_SIDE = 1024
 
 
-class Predictor:
+class Predictor(predictor.Predictor):
     """The deep net with trained weights.
 
     Parameters
     ----------
     weights : path of a .caffemodel
-        A config.json beside it, as our runs write, sets the defaults of the other parameters;
-        without one they are the authors'.
+        The config.json of its run folder, if there is one, sets the defaults of the other parameters; without it,
+        the defaults are the authors' values.
     engine : "caffe" or "opencv"
-        What runs the net: BVLC Caffe, or OpenCV's dnn module where Caffe cannot be built. Same prototxt,
-        same weights, the same answers to rounding.
+        Library that runs the net: BVLC Caffe, or OpenCV's dnn module on machines without Caffe. Both use the same
+        prototxt and weights; their outputs are equal except for rounding.
     longest_side : int, 4 to 1024
-        Images are shrunk to fit this, keeping their aspect; never enlarged (released code: 320).
+        Larger images are shrunk to this, with their aspect ratio; smaller images keep their size (released code: 320).
     mean_bgr : three floats
-        Mean pixel of the training set, taken off the image.
+        Mean pixel of the training set, which is subtracted from the image.
     mean_map : float, grey levels
         Mean of the training maps; used by scaling="consistent".
     scaling : "released" or "consistent"
-        How the net's answer becomes grey levels, see `deep.preprocess.to_saliency`.
+        Conversion of the net's output to grey levels, see `deep.preprocess.to_saliency`.
 
     Raises
     ------
     UserError
-        The engine is not there, the weights are damaged, diverged or another net's, or a parameter is not known.
+        The engine is not installed, the weights are damaged, diverged or another net's, or a parameter is invalid.
     """
 
     batch_size = 1
 
     def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released"):
-        beside = read_config(weights, "deep").get("predict", {})
+        config = read_config(weights, "deep").get("predict", {})
         defaults = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
-                    "mean_map": preprocess.AUTHORS_MEAN_MAP, **beside}
+                    "mean_map": preprocess.AUTHORS_MEAN_MAP, **config}
         self.longest_side = defaults["longest_side"] if longest_side is None else longest_side
         self.mean_bgr = defaults["mean_bgr"] if mean_bgr is None else mean_bgr
         self.mean_map = defaults["mean_map"] if mean_map is None else mean_map
         self.scaling = scaling
-        for name, value, known in (("scaling", scaling, preprocess.SCALINGS), ("engine", engine, tuple(ENGINES))):
-            if value not in known:
-                raise UserError(f"{name} {value!r} is not known; give one of: {', '.join(known)}")
+        for name, value, choices in (("scaling", scaling, preprocess.SCALINGS), ("engine", engine, tuple(ENGINES))):
+            if value not in choices:
+                raise UserError(f"{name} {value!r} is not known; give one of: {', '.join(choices)}")
         if not (isinstance(self.longest_side, int) and preprocess.SMALLEST <= self.longest_side <= LARGEST_SIDE):
             raise UserError(f"longest_side must be a whole number of pixels from {preprocess.SMALLEST} to "
                             f"{LARGEST_SIDE}, not {self.longest_side!r}")
         layers, shapes = read_caffemodel(weights), net_shapes(DEPLOY)
-        check_weights(layers, shapes, weights)  # neither engine fails tidily
-        # float32 (n, 3, h, w) -> float32 (n, 1, h, w); h and w multiples of 4
-        self.forward = ENGINES[engine](weights, {name: layers[name] for name in shapes})
-
-    def predict(self, image):
-        """Predict where people look.
-
-        Parameters
-        ----------
-        image : uint8 (H, W, 3), RGB
-
-        Returns
-        -------
-        float32 (H, W) in [0, 1]
-        """
-        return self.postprocess(self.forward(self.preprocess(image)[None])[0], image.shape[:2])
+        check_weights(layers, shapes, weights)  # Caffe would end the process, OpenCV's errors do not name the fault
+        self._engine = ENGINES[engine](weights, {name: layers[name] for name in shapes})
 
     def preprocess(self, image):
-        """uint8 (H, W, 3) RGB -> float32 (3, h, w), h and w multiples of 4, what `forward` takes."""
+        """Convert an image, uint8 (H, W, 3) RGB, to the net's input, float32 (3, h, w), h and w multiples of 4."""
         resized = preprocess.resize_image(image, preprocess.fit_size(image.shape[:2], self.longest_side))
         return preprocess.pad(preprocess.to_input(resized, self.mean_bgr))
 
-    def postprocess(self, answer, shape):
-        """float32 (1, h, w), an answer of `forward` -> float32 (H, W) in [0, 1], for an image of this shape."""
-        width, height = preprocess.fit_size(shape, self.longest_side)
-        return preprocess.to_saliency(answer[0, :height, :width], shape, self.scaling, self.mean_map)
+    def forward(self, batch):
+        """Compute the net's outputs, float32 (n, 1, h, w), about [-1, 1], of inputs of one size, float32 (n, 3, h, w).
 
-    def answer(self, image):
-        """What the net itself says, at its own size.
-
-        Parameters
-        ----------
-        image : uint8 (H, W, 3), RGB
-
-        Returns
-        -------
-        float32 (h, w), about [-1, 1]
+        h and w must be multiples of 4.
         """
-        width, height = preprocess.fit_size(image.shape[:2], self.longest_side)
-        return self.forward(self.preprocess(image)[None])[0, 0, :height, :width]
+        return self._engine(batch)
+
+    def postprocess(self, output, shape):
+        """Convert one output of `forward`, float32 (1, h, w), to a saliency map, float32 `shape` in [0, 1]."""
+        width, height = preprocess.fit_size(shape, self.longest_side)
+        return preprocess.to_saliency(output[0, :height, :width], shape, self.scaling, self.mean_map)
 
 
-def _caffe(_, layers):
-    """float32 (n, 3, h, w) -> float32 (n, 1, h, w), h and w multiples of 4, by BVLC Caffe.
+def _load_with_caffe(_, layers):
+    """Load the net into Caffe; return a function from inputs, float32 (n, 3, h, w), to outputs, float32 (n, 1, h, w).
 
-    The weights come from the arrays that were checked: Caffe would end the process over a file that it dislikes.
+    The weights come from the checked arrays: Caffe would end the process at a damaged file.
     """
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), caffe.TEST)
@@ -108,19 +89,19 @@ def _caffe(_, layers):
         for blob, values in zip(net.params[name], arrays):
             blob.data[...] = values.reshape(blob.data.shape)
 
-    def forward(fed):
+    def forward(batch):
         blob = net.blobs["data"]
-        if blob.data.shape != fed.shape:
-            blob.reshape(*fed.shape)
+        if blob.data.shape != batch.shape:
+            blob.reshape(*batch.shape)
             net.reshape()
-        blob.data[...] = fed
-        return np.array(net.forward()["deconv"])  # a copy: Caffe's own array is written again next time
+        blob.data[...] = batch
+        return np.array(net.forward()["deconv"])  # a copy: the next call overwrites Caffe's array
 
     return forward
 
 
-def _opencv(weights, _):
-    """The same by OpenCV."""
+def _load_with_opencv(weights, _):
+    """Load the net into OpenCV's dnn module; otherwise as `_load_with_caffe`."""
     import cv2
 
     try:
@@ -129,11 +110,11 @@ def _opencv(weights, _):
         raise UserError(f"{weights}: OpenCV cannot load it ({error.err}); fetch or train it again, or give "
                         "engine=caffe") from error
 
-    def forward(fed):
-        net.setInput(fed)
+    def forward(batch):
+        net.setInput(batch)
         return net.forward()
 
     return forward
 
 
-ENGINES = {"caffe": _caffe, "opencv": _opencv}
+ENGINES = {"caffe": _load_with_caffe, "opencv": _load_with_opencv}

@@ -1,4 +1,4 @@
-"""The prototxt files, and reading them with mistakes named by their line."""
+"""Paths of the prototxt files, and a parser whose errors name the line."""
 from pathlib import Path
 
 from common.errors import UserError, os_error_message
@@ -8,12 +8,12 @@ DEPLOY, TRAIN_VAL, SOLVER = HERE / "deploy.prototxt", HERE / "train_val.prototxt
 
 
 def parse_prototxt(path, message, allow_unknown_field=False):
-    """Read a prototxt file into a protobuf message, of caffe_pb2 say, and return that.
+    """Read a prototxt file into a protobuf message, such as one of caffe_pb2, and return the message.
 
     Raises
     ------
     UserError
-        The file is missing, or has a mistake: the message names its line.
+        The file is missing, or has a mistake; the error names the line.
     """
     from google.protobuf import text_format
 

@@ -1,4 +1,4 @@
-"""What the deep net is made of, as Caffe lays it out."""
+"""Summarise the deep net as Caffe builds it: blobs, parameters, filters of the first layer."""
 import contextlib
 import tempfile
 
@@ -8,15 +8,15 @@ from common.runs import read_config
 from deep.backend import load_caffe
 from deep.preprocess import TRAIN_SIZE
 from deep.prototxt import DEPLOY
-from deep.solver import solver_on
+from deep.trainer import create_solver
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
 
 def summary(weights=None):
-    """List the blobs and parameters of the deploy net, and take out the first layer's filters.
+    """List the blobs and parameters of the deploy net, and extract the first layer's filters.
 
-    Table 1's 123.65 MiB of data are all blobs at 320x240, each once: layers that work in place, as
-    the ReLUs do, have none of their own.
+    Table 1's 123.65 MiB of data is the size of all blobs at 320x240. In-place layers, such as the ReLUs, have no blob
+    of their own.
 
     Parameters
     ----------
@@ -25,12 +25,12 @@ def summary(weights=None):
     Returns
     -------
     (dict of str: tuple, dict of str: tuple, float32 (96, 7, 7, 3) or None)
-        Shapes of the blobs, batch of 1, and of the parameters; the filters of `weights` in RGB.
+        Shapes of the blobs for a batch of 1; shapes of the parameters; conv1's filters in `weights`, RGB.
 
     Raises
     ------
     UserError
-        Caffe is not there, or the weights are damaged, diverged or another net's.
+        Caffe is not built, or the weights are damaged, diverged or those of another net.
     """
     caffe = load_caffe()
     net = caffe.Net(str(DEPLOY), caffe.TEST)
@@ -46,13 +46,13 @@ def summary(weights=None):
 
 
 def image_filters(kernels):
-    """Caffe's kernels as the image sees them: (n, 3, h, w), BGR -> float32 (n, h, w, 3), RGB."""
+    """Convert Caffe's kernels, (n, 3, h, w) BGR, to the layout of images, float32 (n, h, w, 3) RGB."""
     return np.ascontiguousarray(kernels[:, ::-1].transpose(0, 2, 3, 1), np.float32)
 
 
 @contextlib.contextmanager
 def one_image(kind):
-    """The net at work on a single image of 320x240, for models.memory.
+    """Prepare one training or prediction step on one image of 320x240; models.memory measures it.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def one_image(kind):
     Yields
     ------
     callable
-        Makes one update, or one prediction, each time it is called.
+        Every call makes one update or one prediction.
     """
     caffe = load_caffe()
     if kind == "test":
@@ -70,5 +70,5 @@ def one_image(kind):
     with tempfile.TemporaryDirectory() as folder:
         width, height = TRAIN_SIZE
         image, map_ = (np.zeros((1, channels, height, width), np.float32) for channels in (3, 1))
-        solver = solver_on(folder, image, map_, batch=1, base_lr=0)
+        solver = create_solver(folder, image, map_, batch=1, base_lr=0)
         yield lambda: solver.step(1)

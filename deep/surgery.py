@@ -1,8 +1,8 @@
-"""VGG_CNN_M -> conv1..conv3 (section 4.1): weights copied by layer name where shapes agree.
+"""Copy VGG_CNN_M's weights into conv1..conv3 by layer name (section 4.1).
 
-The function is not carried over, only the filters: VGG_CNN_M has stride 2 in conv1 and conv2, a
-stronger normalisation, and input of 0..255 where ours is about [-1, 1]. With that input conv1's
-response is 127.5 times smaller while its bias stays; `rescale=True` multiplies its filters by 127.5.
+The copied layers compute another function than in VGG_CNN_M, which has stride 2 in conv1 and conv2, a stronger
+normalisation, and input of 0..255 where ours is about [-1, 1]. With our input, conv1's response is 127.5 times smaller,
+but its bias is the same. `rescale=True` multiplies conv1's filters by 127.5 to compensate.
 """
 from deep import preprocess
 from deep.backend import load_caffe
@@ -13,7 +13,7 @@ TRANSFERRED = ("conv1", "conv2", "conv3")  # section 4.1: "the first three convo
 
 
 def read_vgg(path):
-    """Read a VGG_CNN_M.caffemodel, as `deep.weights.read_caffemodel`, and check that conv1..conv3 fit.
+    """Read a VGG_CNN_M.caffemodel with `deep.weights.read_caffemodel`, and check the shapes of conv1..conv3.
 
     Raises
     ------
@@ -33,21 +33,21 @@ def transplant(net, path, rescale=False):
     net : caffe.Net
     path : path of the caffemodel
     rescale : bool
-        Multiply conv1's filters by 127.5, to make up for the scaled input.
+        Multiply conv1's filters by 127.5, to compensate for the scaled input.
 
     Returns
     -------
     list of str
-        A line a layer: its weights' shape, and whether they were copied, or how they start.
+        One line per layer: the shape of its weights, and their source: the file, or a filler.
 
     Raises
     ------
     UserError
-        The file cannot be read, is another net's, or its layers have other shapes. The net is as it was.
+        The file cannot be read, is another net's, or its layers have other shapes. The net is unchanged.
     """
-    weights, shapes, fillers, report = read_vgg(path), net_shapes(TRAIN_VAL), _fillers(), []
+    weights, shapes, starts, report = read_vgg(path), net_shapes(TRAIN_VAL), _describe_fillers(), []
     for name, blobs in net.params.items():
-        start = fillers[name]
+        start = starts[name]
         if name in TRANSFERRED:
             for blob, values in zip(blobs, weights[name]):
                 blob.data[...] = values.reshape(blob.data.shape)
@@ -59,11 +59,11 @@ def transplant(net, path, rescale=False):
     return report
 
 
-def _fillers():
-    """How each layer starts when nothing is copied into it, in words, as train_val.prototxt says."""
-    words = {}
+def _describe_fillers():
+    """Describe the weight filler of every layer in train_val.prototxt: {layer name: text}."""
+    descriptions = {}
     for layer in parse_prototxt(TRAIN_VAL, load_caffe().proto.caffe_pb2.NetParameter()).layer:
         filler = layer.convolution_param.weight_filler
         values = [f"{field.name} {value:g}" for field, value in filler.ListFields() if field.name != "type"]
-        words[layer.name] = f"starts with its filler: {', '.join([filler.type, *values])}"
-    return words
+        descriptions[layer.name] = f"starts with its filler: {', '.join([filler.type, *values])}"
+    return descriptions

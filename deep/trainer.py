@@ -1,8 +1,8 @@
-"""The training loop of the deep net: Caffe's solver, driven an iteration at a time.
+"""Train the deep net: the loop that runs Caffe's solver one iteration at a time.
 
-It runs in the process that `deep.backend.run_in_subprocess` makes, since a CHECK of Caffe's that fails ends it.
+The loop runs in the subprocess of `deep.backend.run_in_subprocess`, since a CHECK of Caffe that fails ends the process.
 """
-import math
+import re
 import sys
 import tempfile
 import time
@@ -18,46 +18,48 @@ from common.monitor import check_finite
 from common.progress import progress
 from deep.backend import load_caffe
 from deep.monitor import Monitor
-from deep.prototxt import TRAIN_VAL, parse_prototxt
+from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
+from deep.solver import learning_rate
 from deep.weights import check_shapes, check_weights, net_shapes, read_caffemodel, read_history
 
 WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
-MARKER = "snapshot.json"  # names the snapshot that is whole
-TWO_HISTORIES = ("Adam", "AdaDelta")  # solvers that keep two numbers a weight; the others keep one
+MARKER = "snapshot.json"  # names the newest complete snapshot
+TWO_HISTORIES = ("Adam", "AdaDelta")  # solvers with two values of history per weight; the others have one
 DIVERGED = 'lower base_lr (section 4.2: "using a larger learning rate causes the learning to diverge"), give --restart'
 RESTART = "give --restart to train from the beginning"
 
 
 def train(folder, vgg=None, rescale_conv1=False):
-    """Train what `folder` describes, to the end, from the beginning or from its newest snapshot.
+    """Train to the end, from the beginning or from the newest snapshot in the run folder.
 
     Parameters
     ----------
-    folder : str, the run folder with solver.prototxt and train_val.prototxt
+    folder : str, run folder with solver.prototxt and train_val.prototxt
     vgg : path of VGG_CNN_M.caffemodel, or None
     rescale_conv1 : bool, see `deep.surgery.transplant`
 
     Raises
     ------
     UserError
-        The loss is no longer a number, a snapshot is damaged or cannot be written, or VGG's weights do not fit.
+        The loss is NaN or infinite, a snapshot is damaged or cannot be written, or VGG's weights do not fit.
     """
     run = Run(Path(folder))
     if vgg and not run.solver.iter:
         from deep.surgery import transplant
-        print("\n".join(["start of the layers:", *transplant(run.solver.net, vgg, rescale_conv1)]), flush=True)
-        run.save(START)  # for those who repeat the run with `caffe train`
+        print("\n".join(["initial weights:", *transplant(run.solver.net, vgg, rescale_conv1)]), flush=True)
+        run.save(START)  # to repeat the run with `caffe train`
     with Interrupts() as interrupts:
         run.train(interrupts)
     run.finish()
 
 
 class Run:
-    """A training run between two moments that it can be resumed from.
+    """A training run that can be interrupted and resumed.
 
     Parameters
     ----------
     folder : pathlib.Path
+        Run folder. If it has a snapshot, the run resumes from it.
     """
 
     def __init__(self, folder):
@@ -66,21 +68,26 @@ class Run:
         self.settings = parse_prototxt(folder / "solver.prototxt", self.caffe.proto.caffe_pb2.SolverParameter())
         self.solver = self._open_solver()
         self.gradients = {}
-        # Caffe overwrites gradients with the step it takes, so they are looked at in between
-        self.solver.add_callback(lambda: None, self._note_gradients)
-        # row: of the snapshot's iteration, where it was taken before that was validated and logged
+        # Caffe overwrites the gradients with the update; this callback is called before that
+        self.solver.add_callback(lambda: None, self._record_gradients)
+        # row: log row of the snapshot's iteration, if the run ended before it was validated and logged
         saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "monitor": None, "row": None}
         self.monitor = Monitor(self.settings.max_iter, saved["monitor"])
         self.pending = saved["row"]
 
     def train(self, interrupts):
-        """Make the iterations that are left."""
+        """Run the remaining iterations.
+
+        Parameters
+        ----------
+        interrupts : common.interrupts.Interrupts
+        """
         settings, solver = self.settings, self.solver
         logged = solver.iter - (self.pending is not None)
-        log = runs.Log(self.folder / "log.csv", columns(solver.net), logged)
-        with progress(total=settings.max_iter, description="deep net", unit="step", initial=logged) as bar:
+        log = runs.Log(self.folder / "log.csv", log_columns(solver.net), logged)
+        with progress(total=settings.max_iter, description="deep net", unit="iteration", initial=logged) as bar:
             while self.pending or solver.iter < settings.max_iter:
-                resumed, row = self.pending is not None, self.pending or self._step()
+                resumed, row = self.pending is not None, self.pending or self._iterate()
                 self.pending = row
                 due = solver.iter % settings.snapshot == 0 and solver.iter < settings.max_iter
                 if due and not resumed:
@@ -98,7 +105,7 @@ class Run:
                 log.write(**row)
                 self.pending = None
                 if due or resumed:
-                    self._mark()
+                    self._write_marker()
                 bar.update()
 
     def save(self, name):
@@ -108,13 +115,13 @@ class Run:
             self.solver.net.save(str(scratch))
 
     def finish(self):
-        """Write the final weights, and remove what only an unfinished run needs."""
+        """Write the final weights, and remove the snapshots."""
         self.save(WEIGHTS)
         remove_snapshots(self.folder)
         print(f"{self.folder / WEIGHTS}: the deep net after {self.settings.max_iter} iterations")
 
-    def _step(self):
-        """One iteration; returns its row of the log."""
+    def _iterate(self):
+        """Run one iteration; return its row of the log."""
         started = time.monotonic()
         rate = learning_rate(self.settings, self.solver.iter)
         self.solver.step(1)
@@ -127,11 +134,14 @@ class Run:
                    **{f"gradient_{name}": norm for name, norm in self.gradients.items()})
         return {**row, "seconds": time.monotonic() - started}
 
-    def _note_gradients(self):
+    def _record_gradients(self):
         self.gradients = _norms(self.solver.net, "diff")
 
     def _validate(self, interrupts):
-        """Mean loss and CC over the held-out images, always the same ones: a new net starts at the first."""
+        """Compute the mean loss and CC of the validation images.
+
+        A new net starts at the first image, so that all validations use the same images.
+        """
         net = self.caffe.Net(str(self.folder / "train_val.prototxt"), self.caffe.TEST)
         net.share_with(self.solver.net)
         losses, correlations = [], []
@@ -139,7 +149,7 @@ class Run:
             interrupts.check()
             net.forward()
             losses.append(float(net.blobs["loss"].data))
-            with np.errstate(invalid="ignore", divide="ignore"):  # a constant map correlates with nothing
+            with np.errstate(invalid="ignore", divide="ignore"):  # the CC of a constant map is NaN
                 correlations += [np.corrcoef(map_.ravel(), label.ravel())[0, 1]
                                  for map_, label in zip(net.blobs["deconv"].data, net.blobs["label"].data)]
         loss = float(np.mean(losses))
@@ -148,43 +158,49 @@ class Run:
                 "val_cc": float(np.mean(np.nan_to_num(correlations)))}
 
     def _open_solver(self):
-        """A solver that neither tests nor writes snapshots by itself: `train` does, where it can see them."""
+        """Open a solver without validation and snapshots of its own; `train` controls both."""
         from google.protobuf import text_format
 
-        driven = type(self.settings)()
-        driven.CopyFrom(self.settings)
+        settings = type(self.settings)()
+        settings.CopyFrom(self.settings)
         for field in ("test_iter", "test_interval", "test_initialization", "snapshot", "display"):
-            driven.ClearField(field)
-        driven.snapshot_after_train = False
-        (self.folder / "snapshots").mkdir(exist_ok=True)  # Caffe does not make it
+            settings.ClearField(field)
+        settings.snapshot_after_train = False
+        (self.folder / "snapshots").mkdir(exist_ok=True)  # Caffe does not create it
         with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(text_format.MessageToString(driven))
+            file.write(text_format.MessageToString(settings))
             file.flush()
             return self.caffe.get_solver(file.name)
 
     def _resume(self):
-        """Go back to the newest whole snapshot, and to the same place in the data; returns what its marker says."""
+        """Restore the newest complete snapshot and its position in the data; return the content of its marker."""
         saved = {"monitor": None, "row": None, **read_json(self.folder / MARKER)}
         state, model = self._snapshot_files(saved.get("iteration"))
         if not (state.is_file() and model.is_file()):
-            raise UserError(f"{state}: gone, though {self.folder / MARKER} promises it; {RESTART}")
+            raise UserError(f"{state}: missing, although {self.folder / MARKER} names it; {RESTART}")
         shapes = net_shapes(TRAIN_VAL)
         try:
             check_weights(read_caffemodel(model), shapes, model)
-            history, wanted = read_history(state), [shape for layer in shapes.values() for shape in layer]
-            check_shapes(history, wanted * (2 if self.settings.type in TWO_HISTORIES else 1), state)
+            expected = [shape for layer in shapes.values() for shape in layer]
+            check_shapes(read_history(state), expected * (2 if self.settings.type in TWO_HISTORIES else 1), state)
         except UserError as error:
-            raise UserError(f"{error}; it is a snapshot of this run: {RESTART}") from error
+            fault = str(error).rpartition("; ")[0]  # its remedy is for files from elsewhere, not for a snapshot
+            raise UserError(f"{fault}; {RESTART}") from error
         self._restore(state, model)
         if self.solver.iter != saved["iteration"]:
-            raise UserError(f"{state}: is of iteration {self.solver.iter}, not of {saved['iteration']}; {RESTART}")
-        # HDF5Data starts at the first image again, and comes round to it after as many batches as there are images
-        for _ in range(saved["iteration"] % _training_images(self.folder)):
+            raise UserError(f"{state}: belongs to iteration {self.solver.iter}, not to {saved['iteration']}; {RESTART}")
+        # HDF5Data starts at the first image. It is there again after as many batches as there are images, for any batch
+        # size, so the batches before that can be left out.
+        for _ in range(saved["iteration"] % _count_training_images(self.folder)):
             self.solver.net.forward(end="data")
         return saved
 
     def _restore(self, state, model):
-        """Have Caffe load a snapshot, with the weights beside it: the state names them by the path they once had."""
+        """Load a snapshot into the solver.
+
+        The solver state contains the path of its weights. The run folder may have been moved, so a copy with the
+        current path is loaded.
+        """
         parsed = self.caffe.proto.caffe_pb2.SolverState()
         parsed.ParseFromString(state.read_bytes())
         parsed.learned_net = str(model.resolve())
@@ -194,59 +210,100 @@ class Run:
             self.solver.restore(str(Path(folder, state.name)))
 
     def _snapshot(self):
-        """Write weights and momentum; the marker names them once they are whole, the last ones go after that."""
+        """Write weights and momentum, then the marker that names them, then remove the previous snapshot."""
         need_space(self.folder, (3 if self.settings.type in TWO_HISTORIES else 2) * _size(self.solver.net))
         self.solver.snapshot()
         newest = self._snapshot_files(self.solver.iter)
         for path in newest:
             sync(path)
-        self._mark()
+        self._write_marker()
         for path in (self.folder / "snapshots").iterdir():
             if path not in newest:
                 path.unlink()
 
-    def _mark(self):
+    def _write_marker(self):
         write_json(self.folder / MARKER,
                    {"iteration": self.solver.iter, "monitor": self.monitor.state, "row": self.pending})
 
     def _snapshot_files(self, iteration):
-        """Where Caffe puts what belongs to an iteration: momentum, weights."""
+        """Return the paths at which Caffe writes the snapshot of an iteration: momentum, weights."""
         state = self.folder / "snapshots" / f"snapshot_iter_{iteration}.solverstate"
         return state, state.with_suffix(".caffemodel")
 
 
+def create_solver(folder, data, label, batch=2, **settings):
+    """Create a solver of train_val.prototxt and solver.prototxt that trains on arrays and writes no snapshots.
+
+    For benchmarks, tests and measurements of memory.
+
+    Parameters
+    ----------
+    folder : path
+        Folder for the solver's files, which must exist while the solver is used.
+    data : float32 (n, 3, h, w), input of the net; h and w multiples of 4
+    label : float32 (n, 1, h, w), target
+    batch : int
+        Batch size.
+    **settings
+        Fields that replace those of solver.prototxt. Unless base_lr is among them, it is adapted to h and w.
+
+    Returns
+    -------
+    caffe.SGDSolver
+    """
+    import h5py
+    from google.protobuf import text_format
+
+    from deep.preprocess import TRAIN_SIZE
+
+    caffe, folder = load_caffe(), Path(folder)
+    with h5py.File(folder / "data.h5", "w") as file:
+        file["data"], file["label"] = np.asarray(data, np.float32), np.asarray(label, np.float32)
+    (folder / "list.txt").write_text(f"{folder / 'data.h5'}\n")
+    net = re.sub(r'source: "[^"]*"', f'source: "{folder / "list.txt"}"', TRAIN_VAL.read_text(encoding="utf-8"))
+    (folder / "net.prototxt").write_text(re.sub(r"batch_size: \d+", f"batch_size: {batch}", net))
+    solver = parse_prototxt(SOLVER, caffe.proto.caffe_pb2.SolverParameter())
+    for field in ("test_iter", "test_interval", "snapshot", "display"):
+        solver.ClearField(field)
+    solver.base_lr *= np.prod(TRAIN_SIZE) / np.prod(label.shape[-2:])
+    solver.MergeFrom(caffe.proto.caffe_pb2.SolverParameter(
+        net=str(folder / "net.prototxt"), snapshot_after_train=False, **settings))
+    (folder / "solver.prototxt").write_text(text_format.MessageToString(solver))
+    return caffe.get_solver(str(folder / "solver.prototxt"))
+
+
 def remove_snapshots(folder):
-    """Remove what only an unfinished run needs. The folder for snapshots stays: `caffe train` does not make it."""
+    """Remove the snapshots and their marker. The folder of snapshots stays, since `caffe train` does not create it."""
     (folder / MARKER).unlink(missing_ok=True)
     for path in (folder / "snapshots").glob("*"):
         path.unlink()
 
 
-def columns(net):
-    """The columns of log.csv: `weights_` and `gradient_` are norms, one of each a layer."""
+def log_columns(net):
+    """List the columns of log.csv; `weights_LAYER` and `gradient_LAYER` are norms."""
     return ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds",
-            *(f"{what}_{name}" for what in ("weights", "gradient") for name in net.params)]
+            *(f"{array}_{name}" for array in ("weights", "gradient") for name in net.params)]
 
 
-def _norms(net, what):
-    """{layer: Euclidean norm of its weights' "data" or "diff"}; biases left out."""
-    return {name: float(np.linalg.norm(getattr(blobs[0], what).ravel())) for name, blobs in net.params.items()}
+def _norms(net, array):
+    """Compute the Euclidean norm of every layer's weights (array="data") or gradient ("diff"), without biases."""
+    return {name: float(np.linalg.norm(getattr(blobs[0], array).ravel())) for name, blobs in net.params.items()}
 
 
 def _size(net):
-    """Bytes of a net's weights, and a little more for their names."""
+    """Return the number of bytes of a net's weights, plus 1 MiB for their names."""
     return sum(blob.data.nbytes for blobs in net.params.values() for blob in blobs) + (1 << 20)
 
 
 def _losses(net):
-    """Caffe's loss, sum / (2 x images), and the root mean square error of a pixel behind it."""
+    """Return Caffe's loss, sum / (2 x images), and the root mean square error per pixel that follows from it."""
     loss = float(net.blobs["loss"].data)
     pixels = net.blobs["label"].data[0].size
     return {"loss": loss, "rmse": (2 * loss / pixels) ** 0.5}
 
 
-def _training_images(folder):
-    """How many images there are in the files of a run's train.txt."""
+def _count_training_images(folder):
+    """Count the images in the shards that a run's train.txt lists."""
     import h5py
 
     count = 0
@@ -254,29 +311,3 @@ def _training_images(folder):
         with h5py.File(path) as shard:
             count += len(shard["data"])
     return count
-
-
-def learning_rate(settings, iteration):
-    """The rate that Caffe's solver uses in an iteration, counted from 0; the formulas stand in caffe.proto.
-
-    Parameters
-    ----------
-    settings : SolverParameter
-    iteration : int
-
-    Returns
-    -------
-    float; None for a policy that is not known
-    """
-    base, gamma, policy = settings.base_lr, settings.gamma, settings.lr_policy
-    if policy == "multistep":
-        return base * gamma ** sum(value <= iteration for value in settings.stepvalue)
-    formulas = {
-        "fixed": lambda: base,
-        "step": lambda: base * gamma ** (iteration // settings.stepsize),
-        "exp": lambda: base * gamma ** iteration,
-        "inv": lambda: base * (1 + gamma * iteration) ** -settings.power,
-        "poly": lambda: base * (1 - iteration / settings.max_iter) ** settings.power,
-        "sigmoid": lambda: base * (1 + math.tanh(gamma * (iteration - settings.stepsize) / 2)) / 2,  # never overflows
-    }
-    return formulas[policy]() if policy in formulas else None

@@ -1,8 +1,8 @@
-"""Reading .caffemodel and .solverstate files, with every check made before Caffe sees them.
+"""Read and check .caffemodel and .solverstate files without Caffe, before Caffe loads them.
 
-Caffe itself is not needed for it. Of Caffe's messages (caffe.proto), only those fields are declared below that
-lead to weights and tell their shapes; others are skipped. Values are declared as bytes and not as numbers, which the
-wire format writes alike where they are packed, as Caffe has them, so that a file is as quickly read as an array.
+The messages below are a part of caffe.proto: only the fields that hold weights or their shapes; the parser skips all
+others. Weights are declared as bytes, not as numbers. For packed fields, which Caffe uses, both have the same wire
+format, and NumPy reads the bytes as fast as an array.
 """
 import functools
 
@@ -38,7 +38,7 @@ def read_caffemodel(path):
     Returns
     -------
     dict of str: list of float32 array
-        By layer, in Caffe's order: weights (out, in, rows, columns), then biases (out,).
+        Per layer, in Caffe's order: weights (out, in, rows, columns), then biases (out,).
 
     Raises
     ------
@@ -47,30 +47,41 @@ def read_caffemodel(path):
     """
     net = _parse(path, "NetParameter", "a caffemodel")
     layers = [layer for layer in (*net.layer, *net.layers) if layer.blobs]
-    if not all(isinstance(layer.name, str) for layer in layers):  # protobuf hands on as bytes what is not UTF-8
+    if not all(isinstance(layer.name, str) for layer in layers):  # protobuf returns invalid UTF-8 as bytes
         raise UserError(f"{path}: the name of a layer is not text, the file is damaged; {REMEDY}")
     if not layers:
-        raise UserError(f"{path}: no layer with weights in it, so not a caffemodel; {REMEDY}")
-    return {layer.name: [_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
+        raise UserError(f"{path}: contains no layer with weights, so it is not a caffemodel; {REMEDY}")
+    return {layer.name: [_to_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
             for layer in layers}
 
 
 def read_history(path):
-    """Read the momentum in a .solverstate: list of float32 array, one a parameter; UserError if it is damaged."""
+    """Read the momentum in a .solverstate.
+
+    Returns
+    -------
+    list of float32 array
+        One per parameter; two for solvers such as Adam.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged.
+    """
     state = _parse(path, "SolverState", "a solverstate")
-    return [_array(blob, path, f"history {index}") for index, blob in enumerate(state.history)]
+    return [_to_array(blob, path, f"history {index}") for index, blob in enumerate(state.history)]
 
 
 def check_weights(weights, expected, path):
-    """Compare weights with the shapes a net has.
+    """Check that weights have the shapes of a net and are finite.
 
     Parameters
     ----------
-    weights : dict as of `read_caffemodel`
+    weights : dict, as returned by `read_caffemodel`
     expected : dict of str: list of tuple
-        Shapes by layer. Layers of `weights` beyond these are ignored.
+        Shapes per layer. Other layers in `weights` are ignored.
     path : path
-        Named in the message.
+        Named in the error.
 
     Raises
     ------
@@ -79,33 +90,34 @@ def check_weights(weights, expected, path):
     """
     for name, shapes in expected.items():
         if name not in weights:
-            raise UserError(f"{path}: no layer {name!r} in it (it has {', '.join(weights)}); is it another net's file?")
+            raise UserError(f"{path}: contains no layer {name!r}, but {', '.join(weights)}; give a file of this net")
         check_shapes(weights[name], shapes, path, f"layer {name!r} ")
 
 
 def check_shapes(arrays, shapes, path, what=""):
-    """Raise UserError unless `arrays` have `shapes`, axes of length 1 aside, and finite values."""
-    found = [array.shape for array in arrays]
-    # old files write a bias as (1, 1, 1, n)
-    if [[n for n in shape if n != 1] for shape in found] != [[n for n in shape if n != 1] for shape in shapes]:
-        raise UserError(f"{path}: {what}has shapes {found}, this net wants {shapes}; is it another net's file?")
+    """Raise UserError unless `arrays` have `shapes`, apart from axes of length 1, and finite values."""
+    actual = [array.shape for array in arrays]
+    # in old files, biases have shape (1, 1, 1, n)
+    if [[n for n in shape if n != 1] for shape in actual] != [[n for n in shape if n != 1] for shape in shapes]:
+        raise UserError(f"{path}: {what}has shapes {actual}, this net needs {shapes}; give a file of this net")
     if not all(np.isfinite(array).all() for array in arrays):
-        raise UserError(f"{path}: {what}holds NaN or infinity; the training diverged or the file is damaged")
+        raise UserError(f"{path}: {what}contains NaN or infinity, since the training diverged or the file is damaged; "
+                        f"{REMEDY}")
 
 
 def net_shapes(prototxt, channels=3):
-    """Shapes of the weights of a net that is a chain of convolutions and deconvolutions, as the deep net is.
+    """Return the shapes of a net's weights; the net must be a chain of convolutions and deconvolutions.
 
     Parameters
     ----------
     prototxt : path
     channels : int
-        Of the image.
+        Number of channels of the image.
 
     Returns
     -------
     dict of str: list of tuple
-        By layer: weights, then biases where it has them.
+        Per layer: shape of the weights, then of the biases if it has any.
 
     Raises
     ------
@@ -116,7 +128,7 @@ def net_shapes(prototxt, channels=3):
     for layer in parse_prototxt(prototxt, _messages()["NetParameter"](), allow_unknown_field=True).layer:
         if layer.type in ("Convolution", "Deconvolution"):
             if not layer.convolution_param.kernel_size:
-                raise UserError(f"{prototxt}: layer {layer.name!r} has no kernel_size; give it one, of a square")
+                raise UserError(f"{prototxt}: layer {layer.name!r} has no kernel_size; give it one, for square kernels")
             outputs, kernel = layer.convolution_param.num_output, layer.convolution_param.kernel_size[0]
             axes = (outputs, channels) if layer.type == "Convolution" else (channels, outputs)
             shapes[layer.name] = [(*axes, kernel, kernel)]
@@ -142,7 +154,7 @@ def _parse(path, message, kind):
 
 @functools.cache
 def _messages():
-    """Classes of the messages above, in a pool of their own, so that pycaffe's may be loaded beside them."""
+    """Create the classes of the messages above, in a separate pool: pycaffe's may be loaded in the same process."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     file = descriptor_pb2.FileDescriptorProto(name="weights.proto", package="weights", syntax="proto2")
@@ -164,8 +176,8 @@ def _messages():
     return {message: factory.GetPrototype(pool.FindMessageTypeByName(f"weights.{message}")) for message in _FIELDS}
 
 
-def _array(blob, path, what):
-    """A BlobProto as an array, whichever way its shape is written."""
+def _to_array(blob, path, what):
+    """Convert a BlobProto to an array; its shape is in `shape`, or in the old fields num, channels, height, width."""
     legacy = any(blob.HasField(axis) for axis in ("num", "channels", "height", "width"))
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
     data, dtype = (blob.double_data, "<f8") if blob.double_data else (blob.data, "<f4")
@@ -173,6 +185,6 @@ def _array(blob, path, what):
         if min(shape, default=1) < 0:
             raise ValueError
         return np.frombuffer(data, dtype).astype(np.float32, copy=False).reshape(shape)
-    except ValueError as error:  # that many values do not make this shape
-        raise UserError(f"{path}: {what} says {shape} but holds {len(data)} bytes; the file is damaged, {REMEDY}") \
-            from error
+    except ValueError as error:  # the number of values does not match the shape
+        raise UserError(f"{path}: {what} has shape {shape} but {len(data)} bytes of data, the file is damaged; "
+                        f"{REMEDY}") from error

@@ -15,7 +15,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def vgg(tmp_path_factory):
-    """A small file: VGG_CNN_M but for its fully connected layers, which nobody reads."""
+    """Save a small VGG_CNN_M.caffemodel: the fully connected layers, which are not used, have fewer units."""
     folder = tmp_path_factory.mktemp("vgg")
     (folder / "vgg.prototxt").write_text(vgg_cnn_m((64, 64, 10)))
     caffe = load_caffe()

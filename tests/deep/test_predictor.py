@@ -1,4 +1,4 @@
-"""The deep net's Predictor on pictures of every size."""
+"""Test the deep net's Predictor with images of all sizes."""
 import re
 
 import cv2
@@ -14,8 +14,8 @@ from tests.conftest import one_line, python
 
 
 @pytest.fixture(scope="module")
-def see_through(tmp_path_factory):
-    """Weights with which the net answers how blue a place is: every layer hands its first channel on."""
+def blue_channel(tmp_path_factory):
+    """Save weights with which the output is the blue channel: every layer copies its first channel."""
     from deep.backend import load_caffe
     from deep.prototxt import DEPLOY
 
@@ -25,20 +25,20 @@ def see_through(tmp_path_factory):
         for blob in blobs:
             blob.data[...] = 0
         if name == "deconv":
-            blobs[0].data[0, 0, 2:6, 2:6] = 1  # each answer fills its own cell of 4x4 pixels
+            blobs[0].data[0, 0, 2:6, 2:6] = 1  # one value per 4x4 pixels of the output, without overlap
         else:
             centre = blobs[0].data.shape[2] // 2
             blobs[0].data[0, 0, centre, centre] = 1
-    path = tmp_path_factory.mktemp("deep") / "see-through.caffemodel"
+    path = tmp_path_factory.mktemp("deep") / "blue-channel.caffemodel"
     net.save(str(path))
     return path
 
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (6, 10), (7, 11), (213, 30), (50, 75), (64, 47)])
-def test_the_last_row_and_column_count_whatever_the_size(see_through, height, width, engine):
-    """A blue dot in each corner must come out in that corner."""
-    predictor = Predictor(see_through, engine, mean_bgr=(0, 0, 0))
+def test_the_last_row_and_column_matter_for_all_sizes(blue_channel, height, width, engine):
+    """A blue pixel in a corner gives a maximum in that corner."""
+    predictor = Predictor(blue_channel, engine, mean_bgr=(0, 0, 0))
     for row in (0, height - 1):
         for column in (0, width - 1):
             image = np.zeros((height, width, 3), np.uint8)
@@ -46,7 +46,7 @@ def test_the_last_row_and_column_count_whatever_the_size(see_through, height, wi
             saliency = predictor.predict(image)
             assert saliency.shape == (height, width)
             brightest = np.unravel_index(saliency.argmax(), saliency.shape)
-            # pools look up to three pixels further, cells are of four
+            # pools enlarge the spot by up to three pixels, and one value covers four pixels
             assert abs(brightest[0] - row) <= 7 and abs(brightest[1] - column) <= 7
             far = np.hypot(*np.meshgrid(np.arange(height) - row, np.arange(width) - column, indexing="ij")) > 16
             assert not far.any() or saliency[far].max() <= saliency.min() + 1e-6
@@ -54,49 +54,55 @@ def test_the_last_row_and_column_count_whatever_the_size(see_through, height, wi
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 6), (8, 7), (213, 320)])
-def test_padding_reaches_multiples_of_four_with_the_mean_pixel(size):
-    fed = np.random.default_rng(0).random((3, *size), np.float32)
-    padded = preprocess.pad(fed)
+def test_padding_to_multiples_of_four_uses_the_mean_pixel(size):
+    net_input = np.random.default_rng(0).random((3, *size), np.float32)
+    padded = preprocess.pad(net_input)
     assert padded.shape[0] == 3 and all(n % 4 == 0 and (0 <= n - m < 4 or n == 8) for n, m in zip(padded.shape[1:], size))
-    np.testing.assert_array_equal(padded[:, :size[0], :size[1]], fed)
+    np.testing.assert_array_equal(padded[:, :size[0], :size[1]], net_input)
     assert not padded[:, size[0]:].any() and not padded[:, :, size[1]:].any()
 
 
 @pytest.fixture(scope="module")
-def both(deep_weights):
+def predictors(deep_weights):
     return {engine: Predictor(deep_weights, engine) for engine in ENGINES}
 
 
+def output(predictor, image):
+    """Return the net's output for an image, without padding: float32 (h, w), about [-1, 1]."""
+    width, height = preprocess.fit_size(image.shape[:2], predictor.longest_side)
+    return predictor.forward(predictor.preprocess(image)[None])[0, 0, :height, :width]
+
+
 @pytest.mark.parametrize("height, width", [(240, 320), (480, 640), (320, 213), (75, 50), (31, 33), (4, 9), (1, 1), (1, 700)])
-def test_the_engines_agree(both, height, width):
-    """Caffe and OpenCV on the same prototxt and caffemodel, in one order of sizes after the other."""
+def test_the_engines_agree(predictors, height, width):
+    """Caffe and OpenCV have the same outputs, also after images of other sizes."""
     noise = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     image = cv2.blur(noise, (3, 3))
-    answers = {engine: predictor.answer(image) for engine, predictor in both.items()}
-    assert np.abs(answers["caffe"] - answers["opencv"]).max() <= 1e-4 * max(1, np.abs(answers["caffe"]).max())
-    assert np.ptp(answers["caffe"]) > 0 or min(height, width) < 8
-    maps = [predictor.predict(image) for predictor in both.values()]
+    caffe, opencv = (output(predictors[engine], image) for engine in ("caffe", "opencv"))
+    assert np.abs(caffe - opencv).max() <= 1e-4 * max(1, np.abs(caffe).max())
+    assert np.ptp(caffe) > 0 or min(height, width) < 8
+    maps = [predictor.predict(image) for predictor in predictors.values()]
     np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
     assert maps[0].shape == (height, width) and maps[0].dtype == np.float32 and maps[0].max() == pytest.approx(1)
 
 
-def test_an_image_gives_the_same_map_whatever_came_before(both):
+def test_a_prediction_does_not_depend_on_earlier_images(predictors):
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (*size, 3), np.uint8) for size in [(60, 80), (80, 60), (33, 70)]]
-    for predictor in both.values():
+    for predictor in predictors.values():
         first = [predictor.predict(image) for image in images]
         for image, saliency in list(zip(images, first))[::-1]:
             np.testing.assert_array_equal(predictor.predict(image), saliency)
 
 
-def test_a_photograph_keeps_its_aspect(both, osie_root):
+def test_a_photograph_keeps_its_aspect_ratio(predictors, osie_root):
     image = read_image(osie_root / "stimuli/1001.jpg")  # 800x600
-    assert both["caffe"].answer(image).shape == both["opencv"].answer(image).shape == (240, 320)
-    assert both["opencv"].predict(image).shape == (600, 800)
+    assert [output(predictor, image).shape for predictor in predictors.values()] == [(240, 320)] * 2
+    assert predictors["opencv"].predict(image).shape == (600, 800)
 
 
 def test_opencv_needs_no_caffe(deep_weights, tmp_path):
-    """For people who cannot build Caffe: python -m models.predict with pycaffe out of reach."""
+    """python -m models.predict works where pycaffe cannot be imported."""
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)).save(tmp_path / "a.png")
     without_caffe = "import sys; sys.modules['caffe'] = None; from models.predict import main; from common.errors import run; run(main)"
 
@@ -112,8 +118,8 @@ def test_opencv_needs_no_caffe(deep_weights, tmp_path):
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("damage, complaint", [
     (lambda whole: whole[:len(whole) // 3], "cut off, or not a caffemodel"),
-    (lambda whole: b"", "no layer with weights"),
-    (lambda whole: whole.replace(b"conv9", b"convX"), "no layer 'conv9'"),
+    (lambda whole: b"", "contains no layer with weights"),
+    (lambda whole: whole.replace(b"conv9", b"convX"), "contains no layer 'conv9'"),
 ])
 def test_damaged_weights_are_named_by_both_engines(deep_weights, tmp_path, engine, damage, complaint):
     (tmp_path / "bad.caffemodel").write_bytes(damage(deep_weights.read_bytes()))
@@ -130,10 +136,10 @@ def test_parameters_are_checked(deep_weights):
 
 
 @pytest.mark.slow
-def test_the_largest_size_works(see_through):
-    """Beyond it, Caffe's CHECK of a blob's size would end the process."""
+def test_the_largest_size_works(blue_channel):
+    """At larger sizes, Caffe's CHECK of a blob's size would end the process."""
     image = np.zeros((1024, 1024, 3), np.uint8)
     image[1000, 20, 2] = 255
-    saliency = Predictor(see_through, longest_side=1024, mean_bgr=(0, 0, 0)).predict(image)
+    saliency = Predictor(blue_channel, longest_side=1024, mean_bgr=(0, 0, 0)).predict(image)
     row, column = np.unravel_index(saliency.argmax(), saliency.shape)
     assert abs(row - 1000) <= 7 and abs(column - 20) <= 7

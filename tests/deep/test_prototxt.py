@@ -1,11 +1,11 @@
-"""The prototxt files against the paper, against each other, and the forward pass against NumPy and SciPy."""
+"""Compare the prototxt files with the paper and with each other, and the forward pass with NumPy and SciPy."""
 import numpy as np
 import pytest
 
 from deep import preprocess
 from deep.backend import load_caffe
 from deep.prototxt import DEPLOY, HERE
-from tests.deep import restated
+from tests.deep import reference
 
 caffe = load_caffe()
 KERNELS = {"conv1": (96, 3, 7), "conv2": (256, 96, 5), "conv3": (512, 256, 3), "conv4": (512, 512, 5),
@@ -37,12 +37,12 @@ def test_parameters_and_blobs_are_those_of_the_paper(net):
     mib = [4 * sum(sizes) / 2**20 for sizes in ([blob.data.size for blobs in net.params.values() for blob in blobs],
                                                 [blob.data.size for blob in net.blobs.values()])]
     assert [round(value, 2) for value in mib] == [98.44, 123.65]
-    # its two totals, of rounded numbers: 98.44 + 2 x 123.65, and 98.44 + 123.65
+    # the two totals of Table 1, from rounded numbers: 98.44 + 2 x 123.65, and 98.44 + 123.65
     assert [round(98.44 + times * 123.65, 2) for times in (2, 1)] == [345.74, 222.09]
     assert net.blobs["conv9"].data.shape == (1, 1, 60, 80) and net.blobs["deconv"].data.shape == (1, 1, 240, 320)
 
 
-def test_train_val_and_deploy_are_one_net(train_val):
+def test_train_val_and_deploy_are_the_same_net(train_val):
     deploy = parse("deploy.prototxt", caffe.proto.caffe_pb2.NetParameter())
 
     def comparable(layers):
@@ -60,11 +60,11 @@ def test_train_val_and_deploy_are_one_net(train_val):
     assert list(comparable(trained.layer)) == list(comparable(deploy.layer))
 
 
-def test_batches_are_of_two(train_val):
+def test_the_batch_size_is_two(train_val):
     assert [layer.hdf5_data_param.batch_size for layer in train_val.layer if layer.type == "HDF5Data"] == [2, 2]
 
 
-def test_fillers_follow_he(train_val):
+def test_fillers_are_those_of_he_et_al(train_val):
     for layer in train_val.layer:
         if layer.type == "Convolution":
             _, channels, kernel = KERNELS[layer.name]
@@ -73,14 +73,14 @@ def test_fillers_follow_he(train_val):
             assert filler.type == "gaussian" and filler.std == pytest.approx((gain / (kernel**2 * channels))**0.5, rel=1e-4)
             assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(1, 1), (2, 0)]
     deconv = next(layer for layer in train_val.layer if layer.name == "deconv").convolution_param.weight_filler
-    assert deconv.mean == 1 / 64 and deconv.std == pytest.approx(1e-6)  # constant 0, the default, would never learn
+    assert deconv.mean == 1 / 64 and deconv.std == pytest.approx(1e-6)  # with the default, constant 0, the layer would never learn
 
 
 def test_solver_has_the_papers_values():
     solver = parse("solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
     assert solver.base_lr == pytest.approx(0.01 / (320 * 240), rel=1e-6)
     assert solver.max_iter == 24_000 and solver.test_interval == 100 and solver.gamma == 0.5 and solver.stepsize == 2000
-    # 0.9 and 5e-7 from ports; 500 batches of 2 are the 1,000 validation images
+    # 0.9 and 5e-7 are from ports; 500 batches of 2 are the 1,000 validation images
     assert solver.momentum == pytest.approx(0.9) and solver.weight_decay == pytest.approx(5e-7)
     assert list(solver.test_iter) == [500] and solver.type == "SGD" and solver.lr_policy == "step"
     literal = parse("solver_paper_literal.prototxt", caffe.proto.caffe_pb2.SolverParameter())
@@ -99,11 +99,11 @@ def test_forward_equals_numpy(net, deep_weights, height, width):
     image = rng.uniform(-1, 1, (3, height, width)).astype(np.float32)
     net.blobs["data"].reshape(1, 3, height, width)
     net.blobs["data"].data[0] = image
-    answer = net.forward()["deconv"][0, 0]
-    expected, _ = restated.forward({name: [blob.data for blob in blobs] for name, blobs in net.params.items()}, image)
-    assert answer.shape == expected.shape
-    np.testing.assert_allclose(answer, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
+    output = net.forward()["deconv"][0, 0]
+    expected, _ = reference.forward({name: [blob.data for blob in blobs] for name, blobs in net.params.items()}, image)
+    assert output.shape == expected.shape
+    np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())
 
 
-def test_demo_size_keeps_the_aspect():
+def test_the_demo_size_has_the_papers_aspect_ratio():
     assert np.divide(*preprocess.DEMO_TRAIN_SIZE) == np.divide(*preprocess.TRAIN_SIZE)

@@ -1,14 +1,14 @@
-"""Caffe's solver on our files against NumPy, and its ability to learn."""
-
+"""Compare Caffe's solver on our files with NumPy; test that the net learns, and how solver files are resolved."""
 import numpy as np
 import pytest
 
+from common.errors import UserError
 from deep.backend import load_caffe
 from deep.prototxt import SOLVER, parse_prototxt
-from deep.solver import solver_on
-from deep.trainer import learning_rate
-from tests.conftest import python
-from tests.deep import restated
+from deep.solver import learning_rate, resolve_solver
+from deep.trainer import create_solver
+from tests.conftest import command, one_line, python
+from tests.deep import reference
 
 caffe = load_caffe()
 HEIGHT, WIDTH = 12, 16  # pools round up: 6x8, 3x4
@@ -20,73 +20,74 @@ def batch():
     return rng.uniform(-1, 1, (2, 3, HEIGHT, WIDTH)), rng.uniform(-1, 1, (2, 1, HEIGHT, WIDTH))
 
 
-def parameters(net):
+def copy_parameters(net):
     return {name: [np.array(blob.data, np.float64) for blob in blobs] for name, blobs in net.params.items()}
 
 
 def loss_and_gradients(params, data, label):
-    """Caffe's loss, sum / (2 x images), and its gradients."""
+    """Compute Caffe's loss, sum / (2 x images), and its gradients in NumPy."""
     loss, gradients = 0.0, None
     for image, target in zip(data.astype(np.float32), label.astype(np.float32)):
-        answer, steps = restated.forward(params, image)
-        loss += ((answer - target[0]) ** 2).sum() / (2 * len(data))
-        found = restated.backward(params, steps, (answer - target[0]) / len(data))
-        gradients = found if gradients is None else {
-            name: [one + other for one, other in zip(arrays, found[name])] for name, arrays in gradients.items()}
+        output, steps = reference.forward(params, image)
+        loss += ((output - target[0]) ** 2).sum() / (2 * len(data))
+        image_gradients = reference.backward(params, steps, (output - target[0]) / len(data))
+        gradients = image_gradients if gradients is None else {
+            name: [total + added for total, added in zip(arrays, image_gradients[name])]
+            for name, arrays in gradients.items()}
     return loss, gradients
 
 
 @pytest.mark.slow
-def test_two_steps_of_caffe_equal_numpy(batch, tmp_path):
-    """Momentum, weight decay, lr_mult and decay_mult: what the solver and train_val.prototxt say, on the whole net."""
-    # at this rate, steps are far above the rounding of the weights; with this decay, it matters beside the gradient
+def test_two_iterations_of_caffe_equal_numpy(batch, tmp_path):
+    """The whole net, with momentum, weight decay, lr_mult and decay_mult of the solver file and train_val.prototxt."""
+    # the updates are much larger than the rounding of the weights, and the decay is not negligible beside the gradient
     rate, decay = 0.3, 1e-3
-    solver = solver_on(tmp_path, *batch, base_lr=rate, weight_decay=decay, random_seed=1)
+    solver = create_solver(tmp_path, *batch, base_lr=rate, weight_decay=decay, random_seed=1)
     for blobs in solver.net.params.values():
         if len(blobs) > 1:
             blobs[1].data[...] = np.random.default_rng(1).normal(0, 0.1, blobs[1].data.shape)
-    expected = parameters(solver.net)
+    expected = copy_parameters(solver.net)
     velocity = {name: [np.zeros_like(array) for array in arrays] for name, arrays in expected.items()}
     for _ in range(2):
-        before = parameters(solver.net)
+        before = copy_parameters(solver.net)
         solver.step(1)
         loss, gradients = loss_and_gradients(expected, *batch)
         assert float(solver.net.blobs["loss"].data) == pytest.approx(loss, rel=1e-5)
         for name, arrays in expected.items():
             for index, array in enumerate(arrays):
                 lr_mult, decay_mult = ((1, 1), (2, 0))[index]
-                step = 0.9 * velocity[name][index] + rate * lr_mult * (
+                update = 0.9 * velocity[name][index] + rate * lr_mult * (
                     gradients[name][index] + decay * decay_mult * array)
-                velocity[name][index] = step
-                array -= step
-                made = before[name][index] - np.array(solver.net.params[name][index].data, np.float64)
-                np.testing.assert_allclose(made, step, rtol=1e-3, atol=1e-3 * np.abs(step).max(), err_msg=name)
+                velocity[name][index] = update
+                array -= update
+                actual = before[name][index] - np.array(solver.net.params[name][index].data, np.float64)
+                np.testing.assert_allclose(actual, update, rtol=1e-3, atol=1e-3 * np.abs(update).max(), err_msg=name)
     assert np.abs(velocity["deconv"][0]).max() > 1e-3  # the deconvolution learns
 
 
 @pytest.mark.slow
-def test_numpys_gradients_equal_finite_differences(batch, tmp_path):
-    """So that the test above compares Caffe with the truth and not with the same mistake."""
+def test_the_gradients_in_numpy_equal_finite_differences(batch, tmp_path):
+    """Otherwise, the test above could compare Caffe with the same mistake."""
     data, label = (array[:1] for array in batch)
-    params = parameters(solver_on(tmp_path, *batch, random_seed=1).net)
+    params = copy_parameters(create_solver(tmp_path, *batch, random_seed=1).net)
     _, gradients = loss_and_gradients(params, data, label)
     rng = np.random.default_rng(2)
     for name in ("conv1", "conv2", "conv5", "conv9", "deconv"):
         for index, array in enumerate(params[name]):
-            where = np.unravel_index(rng.integers(array.size), array.shape)
-            change = 1e-5 * max(1e-2, abs(array[where]))
+            position = np.unravel_index(rng.integers(array.size), array.shape)
+            change = 1e-5 * max(1e-2, abs(array[position]))
             losses = []
             for sign in (1, -1):
-                array[where] += sign * change
+                array[position] += sign * change
                 losses.append(loss_and_gradients(params, data, label)[0])
-                array[where] -= sign * change
-            found = (losses[0] - losses[1]) / (2 * change)
-            assert found == pytest.approx(gradients[name][index][where], rel=1e-3, abs=1e-7), (name, index)
+                array[position] -= sign * change
+            difference = (losses[0] - losses[1]) / (2 * change)
+            assert difference == pytest.approx(gradients[name][index][position], rel=1e-3, abs=1e-7), (name, index)
 
 
 @pytest.mark.slow
-def test_overfits_four_images(tmp_path):
-    """Four pictures with a bright spot each, where people look: the net must come to know them by heart."""
+def test_the_net_overfits_four_images(tmp_path):
+    """In each of four images, the density map is the bright spot of the image; the net must reproduce all maps."""
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:24, :32]
     data, label = rng.uniform(-0.2, 0.2, (4, 3, 24, 32)), np.empty((4, 1, 24, 32))
@@ -94,20 +95,19 @@ def test_overfits_four_images(tmp_path):
         spot = np.exp(-((x - column) ** 2 + (y - row) ** 2) / 18)
         image += spot
         map_[0] = 1.2 * spot - 0.2
-    # 20 times the paper's rate: with four images there is nothing to average over, and no time for 24,000 iterations
-    solver = solver_on(tmp_path, data, label, batch=4, base_lr=20 * 0.01 / (24 * 32), random_seed=2016)
+    # 20 times the paper's learning rate: four images in one batch allow it, and 24,000 iterations would take too long
+    solver = create_solver(tmp_path, data, label, batch=4, base_lr=20 * 0.01 / (24 * 32), random_seed=2016)
     losses = []
     for _ in range(50):
         solver.step(1)
         losses.append(float(solver.net.blobs["loss"].data))
     assert losses[-1] < 0.1 * losses[0], losses
-    answers = solver.net.blobs["deconv"].data
-    for answer, map_ in zip(answers, label):
-        assert np.corrcoef(answer.ravel(), map_.ravel())[0, 1] > 0.9
+    for output, map_ in zip(solver.net.blobs["deconv"].data, label):
+        assert np.corrcoef(output.ravel(), map_.ravel())[0, 1] > 0.9
 
 
-def test_the_solver_on_arrays_is_the_papers(batch, tmp_path):
-    solver_on(tmp_path, *batch)
+def test_a_solver_on_arrays_has_the_papers_settings(batch, tmp_path):
+    create_solver(tmp_path, *batch)
     ours = parse_prototxt(tmp_path / "solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
     paper = parse_prototxt(SOLVER, caffe.proto.caffe_pb2.SolverParameter())
     for name in ("type", "momentum", "weight_decay", "lr_policy", "gamma", "stepsize", "max_iter"):
@@ -119,8 +119,8 @@ def test_the_solver_on_arrays_is_the_papers(batch, tmp_path):
     'lr_policy: "fixed"', 'lr_policy: "step" gamma: 0.5 stepsize: 2', 'lr_policy: "exp" gamma: 0.7',
     'lr_policy: "inv" gamma: 0.3 power: 0.75', 'lr_policy: "multistep" gamma: 0.5 stepvalue: 1 stepvalue: 4',
     'lr_policy: "poly" power: 2', 'lr_policy: "sigmoid" gamma: 0.8 stepsize: 3'])
-def test_the_logged_learning_rate_is_caffes(tmp_path, policy):
-    """Read off a net of one weight: what the solver moves it by, over its gradient."""
+def test_the_logged_learning_rate_is_that_of_caffe(tmp_path, policy):
+    """In a net of one weight, the learning rate is the update divided by the gradient."""
     (tmp_path / "net.prototxt").write_text('''
         layer { name: "data" type: "DummyData" top: "data" top: "label" dummy_data_param {
           shape { dim: [1, 1] } shape { dim: [1, 1] } data_filler { value: 1 } data_filler { value: 5 } } }
@@ -138,28 +138,74 @@ def test_the_logged_learning_rate_is_caffes(tmp_path, policy):
         assert (before - float(weight.data)) / gradients[-1] == pytest.approx(learning_rate(settings, iteration), rel=1e-4)
 
 
-ONE_STEP = """
+GRADIENTS = """
 import sys
 import numpy as np
-from deep.solver import solver_on
+from deep.trainer import create_solver
 rng = np.random.default_rng(0)
-solver = solver_on(sys.argv[1], rng.uniform(-1, 1, (2, 3, 48, 64)), rng.uniform(-1, 1, (2, 1, 48, 64)), random_seed=1)
+solver = create_solver(sys.argv[1], rng.uniform(-1, 1, (2, 3, 48, 64)), rng.uniform(-1, 1, (2, 1, 48, 64)), random_seed=1)
 solver.net.forward()
 solver.net.backward()
-np.savez(sys.argv[2], answer=solver.net.blobs["deconv"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
+np.savez(sys.argv[2], output=solver.net.blobs["deconv"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
 """
 
 
 @pytest.mark.slow
-def test_caffes_loops_give_the_same_on_any_number_of_threads(tmp_path):
-    """Patch 0002: forward and backward, bit for bit, with the matrix products on one thread."""
+def test_caffes_loops_give_the_same_results_on_one_and_three_threads(tmp_path):
+    """Patch 0002: forward and backward are equal bit for bit; the matrix products run on one thread."""
     results = []
     for threads in (1, 3):
         (tmp_path / str(threads)).mkdir()
         out = tmp_path / f"{threads}.npz"
-        process = python("-c", ONE_STEP, tmp_path / str(threads), out, CAFFE_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS="1")
+        process = python("-c", GRADIENTS, tmp_path / str(threads), out, CAFFE_NUM_THREADS=str(threads), OPENBLAS_NUM_THREADS="1")
         assert process.returncode == 0, process.stderr
         results.append(np.load(out))
     for name in results[0].files:
         assert np.ptp(results[0][name]) > 0
         np.testing.assert_array_equal(results[0][name], results[1][name], err_msg=name)
+
+
+def test_the_demo_preset_keeps_the_schedule_of_another_solver_file(tmp_path):
+    path = tmp_path / "mine.prototxt"
+    path.write_text('type: "SGD" base_lr: 2e-7 momentum: 0.5 lr_policy: "step" gamma: 0.1 stepsize: 7 '
+                    "weight_decay: 0 max_iter: 9 test_interval: 3 snapshot: 3")
+    mine = resolve_solver(path, "demo", size=[128, 96], validation_images=4, seed=1)
+    assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * 6.25) and mine["max_iter"] == 100
+    assert mine["test_iter"] == [2] and mine["random_seed"] == 1
+    ours = resolve_solver(SOLVER, "paper", size=[320, 240], validation_images=1000, seed=1)
+    assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [500]
+    assert ours["base_lr"] == pytest.approx(0.01 / 76_800)
+
+
+def resolve_with(*overrides):
+    return resolve_solver(SOLVER, "paper", size=[320, 240], validation_images=1000, seed=1, overrides=overrides)
+
+
+def test_every_setting_of_the_solver_can_be_overridden():
+    solver = resolve_with("stepsize=500", "type=AdaDelta", "lr_policy=multistep", "stepvalue=3", "clip_gradients=1.5")
+    assert (solver["stepsize"], solver["type"], solver["lr_policy"], solver["stepvalue"]) == (500, "AdaDelta", "multistep", [3])
+    assert solver["clip_gradients"] == 1.5 and solver["momentum"] == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("override, complaint", [
+    ("stepsizes=5", "no field named \"stepsizes\""), ("stepsize=many", "give NAME=VALUE"), ("stepsize", "give NAME=VALUE"),
+    ("snapshot=0", "snapshot is 0 and must be at least 1"), ("base_lr=nan", "base_lr is nan"), ("test_iter=0", r"test_iter is \[0\]"),
+    ("iter_size=2", "iter_size must be 1"), ("net=mine.prototxt", "the run folder determines net"),
+    ("snapshot_format=HDF5", "the run folder determines snapshot_format")])
+def test_an_invalid_override_is_named(override, complaint):
+    with pytest.raises(UserError, match=complaint):
+        resolve_with(override)
+
+
+@pytest.mark.parametrize("text, complaint", [
+    ("base_lr: 0.1\nmomentun: 0.9\n", "mine.prototxt: line 2.*momentun"), ("base_lr: 0.1", "mine.prototxt: does not set type"),
+    ('train_net: "net.prototxt"', "mine.prototxt: sets train_net, which the run folder determines")])
+def test_a_mistake_in_the_solver_file_is_named(tmp_path, text, complaint):
+    (tmp_path / "mine.prototxt").write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        resolve_solver(tmp_path / "mine.prototxt", "paper", size=[320, 240], validation_images=1000, seed=1)
+
+
+def test_an_invalid_learning_rate_policy_is_an_error_of_one_line(prepared, tmp_path):
+    line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--set", "lr_policy=nonsense"))
+    assert "Caffe stopped: Unknown learning rate policy: nonsense" in line

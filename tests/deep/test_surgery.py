@@ -1,4 +1,4 @@
-"""VGG_CNN_M's weights into conv1..conv3, from files of its architecture that the tests make in Caffe's own formats."""
+"""Test the copying of VGG_CNN_M's weights into conv1..conv3, with files of its architecture that the tests create."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -19,7 +19,7 @@ pb2 = caffe.proto.caffe_pb2
 
 @pytest.fixture
 def net(tmp_path):
-    """The deep net as it starts, fillers drawn."""
+    """Create the deep net with the initial weights of its fillers."""
     text = TRAIN_VAL.read_text()
     head, tail = text[:text.index("layer {")], text[text.index("# conv1..conv3"):text.index("# Caffe's EuclideanLoss")]
     (tmp_path / "net.prototxt").write_text(
@@ -27,7 +27,7 @@ def net(tmp_path):
     return caffe.Net(str(tmp_path / "net.prototxt"), caffe.TEST)
 
 
-def test_three_layers_are_copied_and_the_others_keep_their_start(vgg, net):
+def test_three_layers_are_copied_and_the_others_keep_their_weights(vgg, net):
     before = {name: [blob.data.copy() for blob in blobs] for name, blobs in net.params.items()}
     source = read_caffemodel(vgg)
     report = surgery.transplant(net, vgg)
@@ -35,30 +35,30 @@ def test_three_layers_are_copied_and_the_others_keep_their_start(vgg, net):
         expected = source[name] if name in ("conv1", "conv2", "conv3") else before[name]
         for blob, values in zip(blobs, expected):
             np.testing.assert_array_equal(blob.data, values, err_msg=name)
-    assert "conv4" in source and source["conv4"][0].shape == (512, 512, 3, 3)  # of another shape than ours: not touched
+    assert "conv4" in source and source["conv4"][0].shape == (512, 512, 3, 3)  # of another shape than ours: not copied
     assert len(report) == 10
     assert "96 x 3 x 7 x 7" in report[0] and report[0].endswith(f"copied from {vgg}")
     assert "512 x 512 x 5 x 5" in report[3] and report[3].endswith("starts with its filler: gaussian, std 0.0125")
     assert report[9].endswith("starts with its filler: gaussian, mean 0.015625, std 1e-06")
 
 
-def test_rescaling_conv1_makes_up_for_the_scaled_input(vgg, net):
+def test_rescaling_conv1_compensates_for_the_scaled_input(vgg, net):
     source = read_caffemodel(vgg)["conv1"]
     report = surgery.transplant(net, vgg, rescale=True)
     np.testing.assert_allclose(net.params["conv1"][0].data, source[0] / IMAGE_SCALE, rtol=1e-6)
     np.testing.assert_array_equal(net.params["conv1"][1].data, source[1])
     assert report[0].endswith("filters x 127.5") and "127.5" not in "".join(report[1:])
-    # the response to a picture is then that of VGG_CNN_M's filters to grey levels
-    picture = np.random.default_rng(0).uniform(-100, 150, (1, 3, 24, 32)).astype(np.float32)
-    net.blobs["data"].data[...] = picture * IMAGE_SCALE
+    # the response to a scaled image is then that of VGG_CNN_M's filters to grey levels
+    image = np.random.default_rng(0).uniform(-100, 150, (1, 3, 24, 32)).astype(np.float32)
+    net.blobs["data"].data[...] = image * IMAGE_SCALE
     net.forward(end="conv1")
-    seen = picture[0, :, 5:12, 8:15]
-    expected = (source[0] * seen).sum(axis=(1, 2, 3)) + source[1]
+    patch = image[0, :, 5:12, 8:15]
+    expected = (source[0] * patch).sum(axis=(1, 2, 3)) + source[1]
     np.testing.assert_allclose(net.blobs["conv1"].data[0, :, 8, 11], expected, rtol=1e-3, atol=1e-2)
 
 
-def test_older_files(vgg, net, tmp_path):
-    """V1LayerParameter with four-dimensional biases, as files of 2014 have them."""
+def test_files_in_the_v1_format_are_read(vgg, net, tmp_path):
+    """V1LayerParameter with four-dimensional biases, as in files of 2014."""
     old = pb2.NetParameter(name="CNN_M")
     for name, blobs in read_caffemodel(vgg).items():
         layer = old.layers.add(name=name, type=pb2.V1LayerParameter.CONVOLUTION)
@@ -73,7 +73,7 @@ def test_older_files(vgg, net, tmp_path):
             np.testing.assert_array_equal(blob.data, values, err_msg=name)
 
 
-def test_files_in_double_precision(net, tmp_path):
+def test_files_in_double_precision_are_read(net, tmp_path):
     rng, file = np.random.default_rng(0), pb2.NetParameter()
     for name in surgery.TRANSFERRED:
         layer = file.layer.add(name=name)
@@ -87,8 +87,8 @@ def test_files_in_double_precision(net, tmp_path):
 
 
 @pytest.mark.slow
-def test_the_whole_of_vgg_cnn_m(net, tmp_path):
-    """A file of the real size, 103 million parameters."""
+def test_a_file_of_the_real_size_is_read(net, tmp_path):
+    """VGG_CNN_M with 103 million parameters."""
     (tmp_path / "vgg.prototxt").write_text(vgg_cnn_m())
     whole = caffe.Net(str(tmp_path / "vgg.prototxt"), caffe.TEST)
     assert sum(blob.data.size for blobs in whole.params.values() for blob in blobs) > 100e6
@@ -98,7 +98,7 @@ def test_the_whole_of_vgg_cnn_m(net, tmp_path):
         np.testing.assert_array_equal(net.params[name][0].data, whole.params[name][0].data)
 
 
-def test_other_files_are_refused_and_nothing_is_copied(vgg, net, deep_weights, tmp_path):
+def test_other_files_are_errors_and_nothing_is_copied(vgg, net, deep_weights, tmp_path):
     before = net.params["conv1"][0].data.copy()
     whole, foreign, wrong, nan = vgg.read_bytes(), pb2.NetParameter(), pb2.NetParameter(), pb2.NetParameter()
     foreign.layer.add(name="conv1_1").blobs.add(data=[1.0]).shape.dim.append(1)
@@ -111,11 +111,11 @@ def test_other_files_are_refused_and_nothing_is_copied(vgg, net, deep_weights, t
     for data, complaint in [
             (whole[:len(whole) // 2], "cut off, or not a caffemodel; fetch or train it again"),
             (whole[:100], "cut off|no layer"),
-            (b"", "no layer with weights in it"),
+            (b"", "contains no layer with weights"),
             (b"<html>404</html>", "cut off|no layer"),
-            (foreign.SerializeToString(), r"no layer 'conv1' in it \(it has conv1_1\); is it another net's file"),
+            (foreign.SerializeToString(), "contains no layer 'conv1', but conv1_1; give a file of this net"),
             (wrong.SerializeToString(), r"layer 'conv1' has shapes \[\(96, 3, 11, 11\)"),
-            (nan.SerializeToString(), "layer 'conv1' holds NaN")]:
+            (nan.SerializeToString(), "layer 'conv1' contains NaN")]:
         (tmp_path / "VGG.caffemodel").write_bytes(data)
         with pytest.raises(UserError, match=rf"VGG\.caffemodel: .*({complaint})"):
             surgery.transplant(net, tmp_path / "VGG.caffemodel")
@@ -124,8 +124,8 @@ def test_other_files_are_refused_and_nothing_is_copied(vgg, net, deep_weights, t
     np.testing.assert_array_equal(net.params["conv1"][0].data, before)
 
 
-def test_every_cut_of_a_file_is_noticed(tmp_path):
-    """Wherever a download stops: never a crash, never half of it taken for the whole."""
+def test_a_truncated_file_is_an_error(tmp_path):
+    """At every length: no crash, and no truncated file passes as complete."""
     file, shapes = pb2.NetParameter(name="small"), {name: [(2, 2), (2,)] for name in ("conv1", "conv2")}
     for name in shapes:
         layer = file.layer.add(name=name, type="Convolution")
@@ -142,8 +142,8 @@ def test_every_cut_of_a_file_is_noticed(tmp_path):
 
 @settings(max_examples=300)
 @given(st.data())
-def test_a_flipped_bit_is_an_error_or_a_value(tmp_path_factory, data):
-    """Never a traceback: the file reads as numbers, or one line names it."""
+def test_flipped_bits_give_an_error_or_other_values(tmp_path_factory, data):
+    """Never a traceback: the file is read, or an error of one line names it."""
     file = pb2.NetParameter(name="small")
     layer = file.layer.add(name="conv1", type="Convolution")
     layer.blobs.add(data=[1, 2, 3, 4]).shape.dim.extend([2, 2])
@@ -158,19 +158,19 @@ def test_a_flipped_bit_is_an_error_or_a_value(tmp_path_factory, data):
         assert "flipped.caffemodel: " in str(error) and "\n" not in str(error)
 
 
-def test_shapes_that_no_array_can_have(tmp_path):
+def test_an_impossible_shape_is_an_error(tmp_path):
     for dims in ([0, 2**62, 2**62], [1] * 40, [-1, 4], [2**40, 2**40]):
         file = pb2.NetParameter()
         file.layer.add(name="conv1").blobs.add(data=[1.0]).shape.dim.extend(dims)
         (tmp_path / "odd.caffemodel").write_bytes(file.SerializeToString())
-        with pytest.raises(UserError, match="odd.caffemodel: layer 'conv1' says .* the file is damaged"):
+        with pytest.raises(UserError, match="odd.caffemodel: layer 'conv1' has shape .* the file is damaged"):
             read_caffemodel(tmp_path / "odd.caffemodel")
 
 
 def test_training_starts_from_vgg(vgg, prepared, tmp_path):
     arguments = ["--data", prepared, "--run", tmp_path / "run", "--iterations", "1", "--set", "base_lr=0"]
     assert "No such file" in one_line(command("deep.train", *arguments, "--vgg", tmp_path / "VGG_CNN_M.caffemodel"))
-    process = command("deep.train", *arguments, "--vgg", vgg)  # the wrong path left nothing behind that would be in the way
+    process = command("deep.train", *arguments, "--vgg", vgg)  # the command with the wrong path created no run folder
     assert process.returncode == 0, process.stderr
     assert f"copied from {vgg}" in process.stdout and "conv4 " in process.stdout
     trained = read_caffemodel(tmp_path / "run/weights.caffemodel")

@@ -1,4 +1,4 @@
-"""Training the deep net: run folder, resuming, and Caffe's errors as one line."""
+"""Test the training of the deep net: run folder, resuming, and Caffe's errors as one line."""
 import json
 import os
 import re
@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import time
-from argparse import Namespace
 
 import h5py
 import numpy as np
@@ -17,11 +16,19 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from deep.backend import fatal_message, load_caffe
 from deep.monitor import Monitor
-from deep.prototxt import DEPLOY, SOLVER
+from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
 
 caffe = load_caffe()
+
+
+def assert_same_weights(first, second):
+    first, second = read_caffemodel(first), read_caffemodel(second)
+    assert first.keys() == second.keys()
+    for name in first:
+        for array, other in zip(first[name], second[name]):
+            np.testing.assert_array_equal(array, other, err_msg=name)
 
 
 @pytest.mark.slow
@@ -37,13 +44,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     assert process.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:"), errors
     assert (tmp_path / "broken/snapshot.json").is_file()
     assert command("deep.train", *arguments, "--run", tmp_path / "broken").returncode == 0
-    first, second = (read_caffemodel(tmp_path / run / "weights.caffemodel") for run in ("whole", "broken"))
-    for name, blobs in first.items():
-        for one, other in zip(blobs, second[name]):
-            np.testing.assert_array_equal(one, other, err_msg=name)
+    assert_same_weights(tmp_path / "whole/weights.caffemodel", tmp_path / "broken/weights.caffemodel")
     rows = runs.read_log(tmp_path / "broken/log.csv")
     assert [row["iteration"] for row in rows] == [1, 2, 3, 4] and rows[-1]["val_cc"] is not None
-    # section 4.2: the rate is 0.01 over the number of pixels; Caffe's loss is sum / 2N
+    # section 4.2: the learning rate is 0.01 / pixels; Caffe's loss is sum / 2N
     assert rows[0]["lr"] == pytest.approx(0.01 / (128 * 96), rel=1e-6)
     assert rows[0]["rmse"] == pytest.approx((2 * rows[0]["loss"] / (128 * 96)) ** 0.5, rel=1e-5)
     config = runs.read_config(tmp_path / "broken/weights.caffemodel", "deep")
@@ -52,8 +56,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_path):
-    """SIGKILL in an iteration and in snapshots; then the same weights bit for bit."""
+def test_killed_and_resumed_equals_uninterrupted(prepared, tmp_path):
+    """After SIGKILL in an iteration and in snapshots, the final weights are equal bit for bit."""
     arguments = ["--data", prepared, "--iterations", "8", "--set", "snapshot=2", "--set", "test_interval=3",
                  "--set", "stepsize=3"]
     whole = command("deep.train", *arguments, "--run", tmp_path / "whole")
@@ -64,13 +68,10 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_pat
         while not (broken / wait).exists() or (wait == "log.csv" and len((broken / wait).read_text().splitlines()) < 4):
             assert process.poll() is None
             time.sleep(0.001)
-        process.kill()  # the child, where Caffe runs, has to go with it: the next one begins at once
+        process.kill()  # the kernel must kill the child, which runs Caffe, as well: the next command starts at once
         process.wait()
     assert command("deep.train", *arguments, "--run", broken, "--resume").returncode == 0
-    first, second = (read_caffemodel(tmp_path / run / "weights.caffemodel") for run in ("whole", "broken"))
-    for name, blobs in first.items():
-        for one, other in zip(blobs, second[name]):
-            np.testing.assert_array_equal(one, other, err_msg=name)
+    assert_same_weights(tmp_path / "whole/weights.caffemodel", tmp_path / "broken/weights.caffemodel")
     logs = [[{key: value for key, value in row.items() if key != "seconds"} for row in runs.read_log(tmp_path / run / "log.csv")]
             for run in ("whole", "broken")]
     assert logs[0] == logs[1] and len(logs[0]) == 8
@@ -80,8 +81,9 @@ def test_killed_at_any_moment_and_resumed_equals_uninterrupted(prepared, tmp_pat
         "val.txt", "weights.caffemodel"] and not list((broken / "snapshots").iterdir())
 
 
-def followed(command_line):
-    """Run the command that a run's solver file names in its comment."""
+def run_command_of(solver_file):
+    """Run the command in the comment of a run's solver file."""
+    command_line = solver_file.read_text().splitlines()[1].removeprefix("#")
     process = subprocess.run(["bash", "-c", command_line], cwd=REPOSITORY, capture_output=True, text=True, check=False,
                              env={**USER_ENVIRONMENT, "GLOG_logtostderr": "1"})
     assert process.returncode == 0, process.stderr
@@ -89,18 +91,15 @@ def followed(command_line):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["random", "vgg"])
-def test_the_runs_solver_file_repeats_it_without_us(prepared, vgg, tmp_path, start):
-    """The command in the comment of <run>/solver.prototxt: Caffe alone, to the same weights, from VGG's too."""
+def test_the_command_in_the_runs_solver_file_repeats_the_run(prepared, vgg, tmp_path, start):
+    """The command in the comment of <run>/solver.prototxt gives the same weights with Caffe alone, also from VGG's."""
     settings = ["--set", "test_interval=2", "--set", "snapshot=3", *(["--vgg", vgg, "--rescale-conv1", "--set", "base_lr=1e-10"] if start == "vgg" else [])]
     ours = command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--iterations", "3", *settings)
     assert ours.returncode == 0, ours.stderr
     written = (tmp_path / "run/solver.prototxt").read_text()
     assert ("start.caffemodel" in written) == (tmp_path / "run/start.caffemodel").exists() == (start == "vgg")
-    followed(written.splitlines()[1].removeprefix("#"))
-    first = read_caffemodel(tmp_path / "run/weights.caffemodel")
-    for name, blobs in read_caffemodel(tmp_path / "run/snapshots/snapshot_iter_3.caffemodel").items():
-        for one, other in zip(blobs, first[name]):
-            np.testing.assert_array_equal(one, other, err_msg=name)
+    run_command_of(tmp_path / "run/solver.prototxt")
+    assert_same_weights(tmp_path / "run/weights.caffemodel", tmp_path / "run/snapshots/snapshot_iter_3.caffemodel")
 
 
 STOPPED = ["--iterations", "4", "--set", "snapshot=3"]
@@ -108,7 +107,7 @@ STOPPED = ["--iterations", "4", "--set", "snapshot=3"]
 
 @pytest.fixture(scope="module")
 def stopped(prepared, tmp_path_factory):
-    """A run that was interrupted after its first iteration."""
+    """Interrupt a run after its first iteration; return its folder."""
     folder = tmp_path_factory.mktemp("stopped") / "run"
     process = begin("-m", "deep.train", "--data", prepared, *STOPPED, "--run", folder, stderr=subprocess.DEVNULL)
     while not (folder / "log.csv").is_file() or len((folder / "log.csv").read_text().splitlines()) < 2:
@@ -123,10 +122,10 @@ def stopped(prepared, tmp_path_factory):
 @pytest.mark.parametrize("pattern, damage, complaint", [
     ("*.solverstate", lambda whole: whole[:len(whole) // 2], "solverstate: cut off, or not a solverstate"),
     ("*.solverstate", lambda whole: whole[:60], "cut off|has shapes"),
-    ("*.solverstate", lambda whole: b"", r"has shapes \[\], this net wants"),
+    ("*.solverstate", lambda whole: b"", r"has shapes \[\], this net needs"),
     ("*.caffemodel", lambda whole: whole[:-1000], "caffemodel: cut off, or not a caffemodel"),
     ("*.caffemodel", lambda whole: b"<html>no</html>", "cut off|no layer"),
-    ("*.solverstate", None, "gone, though .*snapshot.json promises it"),
+    ("*.solverstate", None, "missing, although .*snapshot.json names it"),
 ])
 def test_a_damaged_snapshot_is_named(stopped, prepared, tmp_path, pattern, damage, complaint):
     shutil.copytree(stopped, tmp_path / "run")
@@ -139,8 +138,8 @@ def test_a_damaged_snapshot_is_named(stopped, prepared, tmp_path, pattern, damag
     assert re.search(complaint, line) and "--restart" in line and str(tmp_path / "run/snapshots") in line
 
 
-def test_a_failed_check_of_caffe_is_one_line(prepared, tmp_path):
-    """Data that passes our look at it but not Caffe's: numbers of a type that it does not read."""
+def test_a_failed_check_of_caffe_is_an_error_of_one_line(prepared, tmp_path):
+    """The data pass our checks, but have a type that Caffe cannot read."""
     for split in ("train", "val"):
         with h5py.File(tmp_path / f"{split}_000.h5", "w") as shard:
             shard["data"] = np.zeros((4, 3, 96, 128), bool)
@@ -176,14 +175,14 @@ IMAGES, MAPS = np.zeros((4, 3, 96, 128), "f4"), np.zeros((4, 1, 96, 128), "f4")
     (lambda data: (data / "manifest.json").write_text('{"net": "deep"}'), r"manifest\.json: lacks mean_bgr, .*make data"),
     (lambda data: (data / "manifest.json").write_text('{"net": "shallow"}'), r"data: holds no training data of the deep net; give"),
 ])
-def test_damaged_data_is_named_before_caffe_sees_it(prepared, tmp_path, damage, complaint):
+def test_damaged_data_are_named_before_caffe_reads_them(prepared, tmp_path, damage, complaint):
     shutil.copytree(prepared, tmp_path / "data")
     damage(tmp_path / "data")
     assert re.search(complaint, one_line(command("deep.train", "--data", tmp_path / "data", "--run", tmp_path / "run")))
     assert not (tmp_path / "run").exists()
 
 
-def test_nan_in_the_data_ends_the_run_with_its_iteration(prepared, tmp_path):
+def test_nan_in_the_data_is_an_error_with_the_iteration(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "data")
     with h5py.File(tmp_path / "data/train_000.h5", "r+") as shard:
         shard["data"][0, 0, 5, 5] = np.nan
@@ -194,37 +193,36 @@ def test_nan_in_the_data_ends_the_run_with_its_iteration(prepared, tmp_path):
 
 @pytest.mark.slow
 def test_a_run_can_be_moved_while_it_is_stopped(stopped, prepared, tmp_path):
-    """Caffe's solverstate names its weights by their old path; another run's may be there by now."""
-    shutil.copytree(stopped, tmp_path / "here")
-    (tmp_path / "here").rename(tmp_path / "there")
+    """Caffe's solverstate contains the old path of its weights, where there may be another run's weights now."""
+    shutil.copytree(stopped, tmp_path / "moved")
     state = next(stopped.glob("snapshots/*.caffemodel"))
     hidden = state.rename(state.with_suffix(".hidden"))
     try:
-        process = command("deep.train", "--data", prepared, *STOPPED, "--run", tmp_path / "there", "--resume")
+        process = command("deep.train", "--data", prepared, *STOPPED, "--run", tmp_path / "moved", "--resume")
     finally:
         hidden.rename(state)
     assert process.returncode == 0, process.stderr
-    assert [row["iteration"] for row in runs.read_log(tmp_path / "there/log.csv")] == [1, 2, 3, 4]
+    assert [row["iteration"] for row in runs.read_log(tmp_path / "moved/log.csv")] == [1, 2, 3, 4]
 
 
 @pytest.mark.slow
-def test_another_net_does_not_go_on_with_a_run(stopped, prepared, tmp_path):
+def test_a_run_cannot_be_resumed_with_another_net(stopped, prepared, tmp_path):
     shutil.copytree(stopped, tmp_path / "run")
     process = in_copy(tmp_path, lambda text: text.replace("batch_size: 2 ", "batch_size: 4 "), "--data", prepared, *STOPPED)
     assert "holds a run with other settings (train_val.prototxt 'sha256" in one_line(process)
 
 
-def test_one_process_a_run_folder(prepared, tmp_path):
+def test_a_second_process_in_the_run_folder_is_an_error(prepared, tmp_path):
     with runs.lock_folder(tmp_path / "run"):
         line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run"))
     assert "another process is at work in it" in line
-    with runs.lock_folder(tmp_path / "run"):  # free again
+    with runs.lock_folder(tmp_path / "run"):  # the lock is released
         pass
 
 
 @pytest.mark.slow
-def test_interrupted_in_validation_nothing_is_done_twice(prepared, tmp_path):
-    """Ctrl-C while the held-out images are looked at: the iteration before is kept, its row follows on resuming."""
+def test_an_iteration_interrupted_in_its_validation_is_not_repeated(prepared, tmp_path):
+    """The snapshot contains the iteration; on resuming, its validation runs and its row is logged."""
     arguments = ["--data", prepared, "--iterations", "3", "--set", "test_interval=1", "--set", "test_iter=30"]
     process = begin("-m", "deep.train", *arguments, "--run", tmp_path / "run", stderr=subprocess.DEVNULL)
     log = tmp_path / "run/log.csv"
@@ -243,8 +241,8 @@ def test_interrupted_in_validation_nothing_is_done_twice(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_full_disk_loses_nothing(stopped, prepared, tmp_path):
-    """No space for the next snapshot: said before Caffe would abort on it, and the last one stays."""
+def test_a_full_disk_leaves_the_last_snapshot(stopped, prepared, tmp_path):
+    """Without space for the next snapshot, there is an error before Caffe would abort."""
     if os.geteuid() != 0:
         pytest.skip("mounting a small disk needs root")
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=360M", "tmpfs", tmp_path], capture_output=True, text=True, check=False)
@@ -260,45 +258,14 @@ def test_a_full_disk_loses_nothing(stopped, prepared, tmp_path):
         subprocess.run(["umount", tmp_path], check=True)
 
 
-def test_a_mistake_in_the_solver_file_is_named(prepared, tmp_path):
+def test_a_mistake_in_the_solver_file_is_an_error_of_one_line(prepared, tmp_path):
     (tmp_path / "mine.prototxt").write_text("base_lr: 0.1\nmomentun: 0.9\n")
     line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--solver", tmp_path / "mine.prototxt"))
     assert "mine.prototxt: line 2" in line and "momentun" in line
 
 
-def test_a_solver_file_of_ones_own_counts_at_demo_scale_too(prepared, tmp_path):
-    from deep.train import resolve_solver
-    (tmp_path / "mine.prototxt").write_text('type: "SGD" base_lr: 2e-7 momentum: 0.5 lr_policy: "step" gamma: 0.1 stepsize: 7 '
-                                            "weight_decay: 0 max_iter: 9 test_interval: 3 snapshot: 3")
-    size = {"size": [128, 96], "val": 4}
-    mine = resolve_solver(Namespace(solver=tmp_path / "mine.prototxt", preset="demo", iterations=None, seed=1, set=[]), size)
-    assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * 6.25) and mine["max_iter"] == 100
-    ours = resolve_solver(Namespace(solver=SOLVER, preset="paper", iterations=None, seed=1, set=[]), {"size": [320, 240], "val": 1000})
-    assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [500]
-    assert ours["base_lr"] == pytest.approx(0.01 / 76_800)
-
-
-def test_settings_of_the_solver_can_be_overridden_one_by_one(prepared, tmp_path):
-    from deep.train import resolve_solver
-
-    def resolved(*settings):
-        return resolve_solver(Namespace(solver=SOLVER, preset="paper", iterations=None, seed=1, set=list(settings)),
-                              {"size": [320, 240], "val": 1000})
-    found = resolved("stepsize=500", "type=AdaDelta", "lr_policy=multistep", "stepvalue=3", "clip_gradients=1.5")
-    assert (found["stepsize"], found["type"], found["lr_policy"], found["stepvalue"]) == (500, "AdaDelta", "multistep", [3])
-    assert found["clip_gradients"] == 1.5 and found["momentum"] == pytest.approx(0.9)
-    for setting, complaint in [("stepsizes=5", "no field named \"stepsizes\""), ("stepsize=many", "give NAME=VALUE"),
-                               ("stepsize", "give NAME=VALUE"), ("snapshot=0", "snapshot is 0 and must be at least 1"),
-                               ("base_lr=nan", "base_lr is nan"), ("test_iter=0", r"test_iter is \[0\]"), ("iter_size=2", "iter_size must be 1"),
-                               ("net=mine.prototxt", "net is the run folder's to decide"), ("snapshot_format=HDF5", "the run folder's")]:
-        with pytest.raises(UserError, match=complaint):
-            resolved(setting)
-    line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--set", "lr_policy=nonsense"))
-    assert "Caffe stopped: Unknown learning rate policy: nonsense" in line
-
-
 def in_copy(folder, change, *arguments):
-    """deep.train with run folder folder/run, in a copy of the project whose train_val.prototxt is changed."""
+    """Run deep.train with run folder folder/run, in a copy of the project with a changed train_val.prototxt."""
     copy = folder / "checkout"
     shutil.rmtree(copy, ignore_errors=True)
     for part in ("common", "data", "deep"):
@@ -316,48 +283,49 @@ def in_copy(folder, change, *arguments):
     (lambda text: text.replace('bottom: "pool2"', 'bottom: "pool3"'), "Caffe stopped: .*Unknown bottom blob 'pool3'"),
 ])
 def test_a_mistake_in_the_net_is_named(prepared, tmp_path, change, complaint):
-    """People edit train_val.prototxt: a line that is no prototxt, no layer of Caffe's, a layer that is not there."""
+    """Mistakes of users who edit train_val.prototxt: a wrong field, an unknown type, a blob that does not exist."""
     process = in_copy(tmp_path, change, "--data", prepared)
     assert re.search(complaint, one_line(process)), process.stderr
 
 
-def test_alarms_for_dead_layers():
+def test_dead_layers_give_warnings_once():
     healthy = {"conv9": 1.0, "deconv": 0.5}
     monitor = Monitor(1000)
     assert monitor.check(1.0, healthy, healthy) == []
-    found = monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
-    assert len(found) == 2 and "conv9 does not learn" in found[0] and "deconv is dead" in found[1] and "weight_filler" in found[1]
-    assert monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []  # once is enough
+    warnings = monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
+    assert len(warnings) == 2 and "conv9 does not learn" in warnings[0]
+    assert "deconv is dead" in warnings[1] and "weight_filler" in warnings[1]
+    assert monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
     resumed = Monitor(1000, json.loads(json.dumps(monitor.state)))
     assert resumed.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
 
 
 @pytest.mark.slow
-def test_a_deconvolution_without_a_filler_is_said(prepared, tmp_path):
-    """Caffe's default filler, constant 0: the answer stays 0, and nothing below learns."""
+def test_a_deconvolution_without_a_filler_gives_a_warning(prepared, tmp_path):
+    """With Caffe's default filler, constant 0, the output stays 0, and no earlier layer learns."""
     without = re.compile(r'weight_filler \{ type: "gaussian" mean: 0.015625 std: 0.000001 \}')
     process = in_copy(tmp_path, lambda text: without.sub("", text), "--data", prepared, "--iterations", "1", "--set", "base_lr=0")
     assert process.returncode == 0, process.stderr
-    assert "warning: after iteration 1, deconv is dead, all its weights are 0" in process.stderr
+    assert "warning: after iteration 1, deconv is dead: all its weights are 0" in process.stderr
     assert "conv9 does not learn" in process.stderr
     row = runs.read_log(tmp_path / "run/log.csv")[0]
     assert row["weights_deconv"] == 0 and row["gradient_conv1"] == 0 and row["gradient_deconv"] > 0 and row["weights_conv1"] > 1
 
 
-def test_a_path_with_a_space_is_refused_before_caffe_sees_it(prepared, tmp_path):
+def test_a_path_with_a_space_is_an_error_before_caffe_runs(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "my data")
     line = one_line(command("deep.train", "--data", tmp_path / "my data", "--run", tmp_path / "run"))
     assert "cannot read a path with a space" in line
 
 
-def test_last_words(tmp_path):
+def test_the_message_of_a_fatal_check_is_read_from_the_log(tmp_path):
     (tmp_path / "log").write_text("I1123 17:00:00.1 77 net.cpp:5] fine\n"
                                   "F1123 17:00:01.2   77 hdf5.cpp:9] Check failed: status >= 0 (-1 vs. 0) Failed\n*** Check\n")
     assert fatal_message(tmp_path / "log") == "Check failed: status >= 0 (-1 vs. 0) Failed"
     assert fatal_message(tmp_path / "log", (tmp_path / "log").stat().st_size) == "no reason given"
 
 
-def test_caffemodel_errors(deep_weights, tmp_path):
+def test_damaged_caffemodels_are_named(deep_weights, tmp_path):
     expected = net_shapes(DEPLOY)
     net = caffe.Net(str(DEPLOY), caffe.TEST)
     assert expected == {name: [blob.data.shape for blob in blobs] for name, blobs in net.params.items()}

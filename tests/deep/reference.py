@@ -1,4 +1,4 @@
-"""The deep net in NumPy and SciPy, float64, from the formulas: the answer, and the gradient of Caffe's loss."""
+"""Reference implementation of the deep net in NumPy and SciPy, float64: output, and gradients of Caffe's loss."""
 import numpy as np
 from scipy.signal import correlate
 
@@ -8,16 +8,16 @@ STRIDE, DECONV_PAD = 4, 2
 
 
 def forward(params, image):
-    """Figure 4.
+    """Compute the output of the net of Figure 4.
 
     Parameters
     ----------
-    params : dict of str: list of arrays, weights (out, in, rows, columns) and biases (out,) by layer
+    params : dict of str: list of arrays, weights (out, in, rows, columns) and biases (out,) per layer
     image : (3, h, w)
 
     Returns
     -------
-    ((h', w'), list): the answer, and what `backward` needs of each step
+    ((h', w'), list): output, and the values of every operation that `backward` needs
     """
     values, steps = np.asarray(image, np.float64), []
     for name in CONVOLUTIONS:
@@ -35,7 +35,7 @@ def forward(params, image):
             pooled, origin = pool(values)
             steps.append((name, "pool", (origin, values.shape)))
             values = pooled
-    # a deconvolution: zeros between the values, then a convolution, then the padding cut off
+    # deconvolution: insert zeros between the values, convolve, crop the padding
     sparse = np.zeros([STRIDE * (size - 1) + 1 for size in values.shape[1:]])
     sparse[::STRIDE, ::STRIDE] = values[0]
     steps.append(("deconv", "deconv", values[0]))
@@ -45,35 +45,43 @@ def forward(params, image):
 
 
 def backward(params, steps, error):
-    """Gradients of a loss of which `error` (h', w') is the gradient by the answer: dict of lists, as `params`."""
+    """Compute the gradients with respect to `params`, as a dict of lists, from that with respect to the output.
+
+    Parameters
+    ----------
+    params : as for `forward`
+    steps : list, as returned by `forward`
+    error : (h', w')
+        Gradient of the loss with respect to the output.
+    """
     gradients = {}
-    for name, kind, kept in reversed(steps):
+    for name, kind, saved in reversed(steps):
         if kind == "deconv":
             kernel = np.asarray(params["deconv"][0], np.float64)[0, 0]
             windows = np.lib.stride_tricks.sliding_window_view(
                 np.pad(error, DECONV_PAD), kernel.shape)[::STRIDE, ::STRIDE]
-            gradients[name] = [np.einsum("yx,yxab->ab", kept, windows)[None, None]]
-            flowing = np.einsum("ab,yxab->yx", kernel, windows)[None]
+            gradients[name] = [np.einsum("yx,yxab->ab", saved, windows)[None, None]]
+            gradient = np.einsum("ab,yxab->yx", kernel, windows)[None]
         elif kind == "conv":
-            windows, shape = kept
-            gradients[name] = [np.tensordot(flowing, windows, axes=([1, 2], [1, 2])), flowing.sum(axis=(1, 2))]
-            flowing = spread(flowing, np.asarray(params[name][0], np.float64), shape)
+            windows, shape = saved
+            gradients[name] = [np.tensordot(gradient, windows, axes=([1, 2], [1, 2])), gradient.sum(axis=(1, 2))]
+            gradient = convolution_input_gradient(gradient, np.asarray(params[name][0], np.float64), shape)
         elif kind == "relu":
-            flowing = flowing * kept
+            gradient = gradient * saved
         elif kind == "lrn":
-            values, scale = kept
-            shared = neighbours(flowing * values * scale**(-LRN_BETA - 1))
-            flowing = flowing * scale**-LRN_BETA - 2 * LRN_ALPHA * LRN_BETA / LRN_SIZE * values * shared
+            values, scale = saved
+            shared = neighbours(gradient * values * scale**(-LRN_BETA - 1))
+            gradient = gradient * scale**-LRN_BETA - 2 * LRN_ALPHA * LRN_BETA / LRN_SIZE * values * shared
         else:
-            origin, shape = kept
+            origin, shape = saved
             back = np.zeros(np.prod(shape))
-            np.add.at(back, origin.ravel(), flowing.ravel())
-            flowing = back.reshape(shape)
+            np.add.at(back, origin.ravel(), gradient.ravel())
+            gradient = back.reshape(shape)
     return gradients
 
 
 def convolve(values, weights, biases):
-    """Stride 1, padding (k - 1) / 2: the windows (in, h, w, k, k), and the result (out, h, w)."""
+    """Convolve with stride 1 and padding (k - 1) / 2; return windows (in, h, w, k, k) and result (out, h, w)."""
     weights = np.asarray(weights, np.float64)
     pad = weights.shape[2] // 2
     padded = np.pad(values, [(0, 0), (pad, pad), (pad, pad)])
@@ -82,25 +90,25 @@ def convolve(values, weights, biases):
     return windows, out + np.asarray(biases, np.float64)[:, None, None]
 
 
-def spread(flowing, weights, shape):
-    """The gradient by a convolution's input: each output hands its gradient back to the pixels it saw."""
+def convolution_input_gradient(gradient, weights, shape):
+    """Compute the gradient with respect to a convolution's input from that with respect to its output."""
     pad, kernel = weights.shape[2] // 2, weights.shape[2]
     back = np.zeros((shape[0], shape[1] + 2 * pad, shape[2] + 2 * pad))
     for row in range(kernel):
         for column in range(kernel):
             back[:, row:row + shape[1], column:column + shape[2]] += np.tensordot(
-                weights[:, :, row, column], flowing, axes=(0, 0))
+                weights[:, :, row, column], gradient, axes=(0, 0))
     return back[:, pad:pad + shape[1], pad:pad + shape[2]]
 
 
 def neighbours(values):
-    """Sums over five neighbouring channels."""
+    """Sum over five neighbouring channels."""
     padded = np.pad(values, [(LRN_SIZE // 2, LRN_SIZE // 2), (0, 0), (0, 0)])
     return sum(padded[i:i + len(values)] for i in range(LRN_SIZE))
 
 
 def pool(values):
-    """3x3 maximum, stride 2, sizes rounded up as Caffe does: the result, and the flat index each value came from."""
+    """Pool with 3x3 maxima, stride 2, sizes rounded up as in Caffe; return maxima and their flat indices."""
     channels, height, width = values.shape
     rows, columns = (-(-(size - 3) // 2) + 1 for size in (height, width))
     index = np.arange(values.size).reshape(values.shape)
@@ -108,7 +116,7 @@ def pool(values):
     for y in range(rows):
         for x in range(columns):
             window = (slice(None), slice(2 * y, 2 * y + 3), slice(2 * x, 2 * x + 3))
-            seen, where = (array[window].reshape(channels, -1) for array in (values, index))
-            best = seen.argmax(axis=1)
-            pooled[:, y, x], origin[:, y, x] = seen[np.arange(channels), best], where[np.arange(channels), best]
+            inputs, indices = (array[window].reshape(channels, -1) for array in (values, index))
+            best = inputs.argmax(axis=1)
+            pooled[:, y, x], origin[:, y, x] = inputs[np.arange(channels), best], indices[np.arange(channels), best]
     return pooled, origin
