@@ -1,1 +1,1 @@
-"""What every folder uses and none owns: errors, files, run folders, progress, parallel work, this machine."""
+"""Code that all folders share: arguments, errors, files, images, run folders, progress, parallel work, this machine."""

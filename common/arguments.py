@@ -1,4 +1,4 @@
-"""Command lines that look alike: one parser class, shared options, types that name what they expect."""
+"""Consistent command lines: one parser class, shared options, and types with plain error messages."""
 import argparse
 import difflib
 import math
@@ -6,14 +6,14 @@ import os
 
 
 class Parser(argparse.ArgumentParser):
-    """Parser of one command; an unknown option is an error that names the nearest known one.
+    """Parser of one command. An unknown option is an error that names the nearest valid option.
 
     Parameters
     ----------
     module : str
         Name of the command's module, such as "shallow.train".
     doc : str
-        Docstring of that module: its first paragraph becomes the description, the rest stands after the options.
+        Docstring of that module. --help prints its first paragraph before the options and the rest after them.
     **kwargs
         Further arguments of argparse.ArgumentParser.
     """
@@ -24,22 +24,22 @@ class Parser(argparse.ArgumentParser):
                          allow_abbrev=False, **kwargs)
 
     def parse_args(self, args=None, namespace=None):
-        """Parse the command line; exit with code 2 if an option or value is wrong."""
+        """Parse the command line; exit with code 2 if an option or a value is wrong."""
         parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown:
-            name = unknown[0].split("=")[0]
-            nearest = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0)
-            self.error(f"unknown {'option' if name.startswith('-') else 'argument'} {name}"
-                       + (f"; did you mean {nearest[0]}?" if nearest and name.startswith("-") else "")
-                       + " (--help lists all)")
-        return parsed
+        if not unknown:
+            return parsed
+        name = unknown[0].split("=")[0]
+        if not name.startswith("-"):
+            self.error(f"unknown argument {name} (--help lists all)")
+        nearest, = difflib.get_close_matches(name, self._option_string_actions, n=1, cutoff=0)
+        return self.error(f"unknown option {name}; did you mean {nearest}? (--help lists all)")
 
     def add_seed(self, default):
-        """Add --seed."""
+        """Add --seed, an integer of 0 or above."""
         self.add_argument("--seed", type=non_negative_int, default=default, help="random seed (default: %(default)s)")
 
     def add_jobs(self):
-        """Add --jobs."""
+        """Add --jobs, the number of worker processes."""
         self.add_argument("--jobs", type=positive_int, default=os.cpu_count(),
                           help="number of processes (default: all cores)")
 
@@ -65,7 +65,7 @@ def fraction(text):
 
 
 def option(text):
-    """Split "name=value" into (name, value); whole numbers become int."""
+    """Split "name=value" into (name, value); convert a value of digits to int."""
     name, equals, value = text.partition("=")
     if not (name and equals and value):
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=VALUE")

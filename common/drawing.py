@@ -1,16 +1,17 @@
-"""Draw images for people to look at: a map over its image, fixations, rows of cells."""
+"""Images for reports: a map over its image, fixations on an image, rows of images."""
 import numpy as np
 
-GAP = 8  # pixels between cells
+GAP = 8  # pixels between images
 
 
 def overlay(image, saliency):
-    """Lay a map over its image: blue where little, red where most; half of the image shines through.
+    """Overlay a saliency or density map on its image: blue is low, red is high, each half transparent.
 
     Parameters
     ----------
     image : uint8 (H, W, 3), RGB
-    saliency : float (H, W); scaled to its own range
+    saliency : float (H, W)
+        Scaled to its own range.
 
     Returns
     -------
@@ -23,12 +24,13 @@ def overlay(image, saliency):
 
 
 def with_points(image, points):
-    """Mark fixations (x, y) on an image: yellow dots with a dark rim; of more than 300, every point a pixel's cross.
+    """Mark fixations on a copy of an image: yellow dots with a dark rim, or small crosses if there are more than 300.
 
     Parameters
     ----------
     image : uint8 (H, W, 3), RGB
-    points : float (N, 2), (x, y)
+    points : float (N, 2)
+        (x, y) in pixels.
 
     Returns
     -------
@@ -48,18 +50,20 @@ def with_points(image, points):
 
 
 def stretch(values):
-    """Scale to 0..255, uint8, over the range of the values; all the same gives 0."""
+    """Stretch an array's own range to 0..255, uint8; a constant array becomes 0."""
     span = values.max() - values.min()
     return ((values - values.min()) / span * 255 if span > 0 else np.zeros(values.shape)).astype(np.uint8)
 
 
 def strip(cells, width):
-    """Pictures side by side, shrunk to a common width and the first one's aspect, a white gap below and between.
+    """Join images side by side, with white gaps between and below them.
 
     Parameters
     ----------
     cells : list of uint8 (H, W, 3), RGB
-    width : int, pixels of a cell
+        Images. All are resized to the same size, with the aspect ratio of the first.
+    width : int
+        Width of each resized image in pixels.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Errors a person can repair, and how every command line of this project reports them."""
+"""Errors that a user can correct, and the report of all commands on them."""
 import errno
 import os
 import signal
@@ -6,22 +6,21 @@ import sys
 
 
 class UserError(Exception):
-    """Something the user can put right. The message names the file, the fault and the remedy."""
+    """Error that the user can correct. The message names the file, the fault and the remedy."""
 
 
 class WrongFile(UserError):
-    """A file is whole and readable, and something else than it should be: no use in trying it again."""
+    """Error for a readable file with the wrong content. Reading it again cannot help."""
 
 
 def run(main):
-    """Call `main()` and exit: 0, or one clear line on stderr and a code that is not 0.
+    """Run `main` and exit with code 0, or with another code and one line on stderr.
 
     Parameters
     ----------
     main : callable without arguments
-        May raise UserError (exit 1), OSError such as a full disk (exit 1), or be interrupted by
-        Ctrl-C or SIGTERM (exit 130 or 143, after whatever `main` saves on the way out).
-        Anything else is a bug of ours and keeps its traceback.
+        Exit codes: 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C, 143 for SIGTERM.
+        `main` may save its state while it handles an interrupt. Any other exception is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -30,10 +29,10 @@ def run(main):
     except UserError as error:
         code = _fail(f"error: {error}", 1)
     except Terminated:
-        code = _fail("stopped: nothing half-written was kept; the same command continues", 143)
+        code = _fail("stopped: no incomplete file was left; run the same command to continue", 143)
     except KeyboardInterrupt:
-        code = _fail("interrupted: nothing half-written was kept; the same command continues", 130)
-    except BrokenPipeError:  # `... | head`: the reader has seen enough
+        code = _fail("interrupted: no incomplete file was left; run the same command to continue", 130)
+    except BrokenPipeError:  # the reader of a pipe has closed it, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
@@ -46,7 +45,7 @@ def run(main):
 
 
 def os_error_message(error):
-    """One line for an OSError: the file, what is wrong with it, what to do about it."""
+    """Format an OSError as one line: file, fault and remedy."""
     remedies = {
         errno.ENOSPC: "free some space and run the same command again",
         errno.EACCES: "check its owner and permissions",
@@ -60,7 +59,7 @@ def os_error_message(error):
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: leaves by the same doors as Ctrl-C."""
+    """SIGTERM arrived. A subclass of KeyboardInterrupt, so that the code that handles Ctrl-C also handles it."""
 
 
 def _terminate(_signal, _frame):

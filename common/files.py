@@ -1,4 +1,4 @@
-"""Write files so that a kill at any moment leaves the old file or the new one."""
+"""Atomic writing: after a crash or a kill, a file holds its old or its new content, never a part."""
 import contextlib
 import errno
 import glob
@@ -13,23 +13,23 @@ from common.errors import UserError, os_error_message
 
 @contextlib.contextmanager
 def atomic(path):
-    """Give a temporary path beside `path`; on success it becomes `path`, on any failure it is removed.
+    """Provide a temporary path beside `path`; rename it to `path` on success, remove it on failure.
 
     Yields
     ------
     pathlib.Path
-        A path that does not exist yet, with the same suffix as `path`. Write a file or make a
-        folder there. A folder at `path` is replaced as a whole.
+        A path that does not exist yet, with the same suffix as `path`. Write a file or create a folder at this path.
+        An existing folder at `path` is replaced as a whole.
 
     Raises
     ------
     UserError
-        The disk is full or the folder cannot be written to. `path` is as it was.
+        The disk is full or the folder is not writable. `path` is unchanged.
     """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_scratch_of_the_dead(path)
+        _remove_stale_scratch(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
         raise UserError(os_error_message(error)) from error
@@ -37,11 +37,11 @@ def atomic(path):
     try:
         yield target
         sync(target)
-        if target.is_dir() and path.exists():  # rename replaces files, but not folders
+        if target.is_dir() and path.exists():  # a rename replaces a file, but not a folder
             path.rename(old)
         target.replace(path)
     except (OSError, RuntimeError) as error:
-        # h5py reports a full disk without errno, and when closing as RuntimeError
+        # h5py reports a full disk as an OSError without errno, or as a RuntimeError when it closes the file
         full = shutil.disk_usage(path.parent).free < 1 << 24
         if not full and getattr(error, "errno", None) is None:
             raise
@@ -55,15 +55,18 @@ def atomic(path):
 
 
 def need_space(folder, size):
-    """Raise UserError if a folder's disk has less than `size` bytes left; for writers that fail untidily."""
+    """Raise UserError if the disk of a folder has less than `size` bytes left.
+
+    Call this before a library writes that does not report a full disk as a plain OSError.
+    """
     free = shutil.disk_usage(folder).free
     if free < size:
         raise UserError(f"{folder}: {size >> 20} MB are needed there and {free >> 20} MB are left; "
                         "free some space and run the same command again")
 
 
-def _remove_scratch_of_the_dead(path):
-    """Remove what processes that were killed while writing `path` left behind."""
+def _remove_stale_scratch(path):
+    """Remove the temporary folders of processes that were killed while they wrote `path`."""
     for scratch in path.parent.glob(f".{glob.escape(path.name)}.*.*"):
         owner = scratch.name[len(path.name) + 2:].split(".")[0]
         if owner.isdigit() and not Path(f"/proc/{owner}").exists():
@@ -71,7 +74,10 @@ def _remove_scratch_of_the_dead(path):
 
 
 def sync(path):
-    """Have a file, or those in a folder, on the disk: before it is named, or a power cut leaves an empty file."""
+    """Flush a file, or all files of a folder, to disk (fsync).
+
+    Without it, a power cut after the rename could leave an empty file.
+    """
     for file in path.rglob("*") if path.is_dir() else [path]:
         if file.is_file():
             with open(file, "rb") as handle:
@@ -85,12 +91,22 @@ def write_text(path, text):
 
 
 def write_json(path, value):
-    """Write `value` to `path` atomically, as JSON people can read."""
+    """Write `value` to `path` atomically, as indented JSON."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
 def read_json(path):
-    """Read a JSON file that holds an object, as all of ours do; UserError names it if it is missing or damaged."""
+    """Read a JSON file that holds an object.
+
+    Returns
+    -------
+    dict
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged, or holds another type.
+    """
     try:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
@@ -98,6 +114,6 @@ def read_json(path):
     except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error}); delete it and run the step that writes it again") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: holds a {type(value).__name__}, not an object with names; "
+        raise UserError(f"{path}: holds a {type(value).__name__}, not a JSON object; "
                         "delete it and run the step that writes it again")
     return value

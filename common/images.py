@@ -12,10 +12,9 @@ EXIF_ORIENTATION = 0x0112
 
 
 def read_image(path):
-    """Read a picture as people see it.
+    """Read an image file as upright 8-bit RGB.
 
-    Greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files are all turned into upright
-    8-bit RGB; transparency is dropped.
+    Greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files are converted; transparency is dropped.
 
     Returns
     -------
@@ -24,30 +23,35 @@ def read_image(path):
     Raises
     ------
     UserError
-        The file is missing, is not an image, or is cut off.
+        The file is missing, is not an image, or is truncated.
     """
     from PIL import ImageOps
 
-    with _opened(path) as picture:
-        picture.load()  # decoding happens here, and so does noticing a truncated file
-        picture = ImageOps.exif_transpose(picture)
-        if picture.mode.startswith("I") or picture.mode == "F":
-            return _grey_16_bit(np.asarray(picture))
-        return np.asarray(picture.convert("RGB"))
+    with _opened(path) as image:
+        image.load()  # decodes the pixels; a truncated file raises here
+        image = ImageOps.exif_transpose(image)
+        if image.mode.startswith("I") or image.mode == "F":
+            return _grey_16_bit(np.asarray(image))
+        return np.asarray(image.convert("RGB"))
 
 
 def image_shape(path):
-    """Height and width of a picture as `read_image` gives it, from its header.
+    """Return the size of an image as `read_image` returns it, from the file's header.
+
+    Returns
+    -------
+    (int, int)
+        Height and width in pixels.
 
     Raises
     ------
     UserError
         The file is missing or is not an image.
     """
-    with _opened(path) as picture:
-        width, height = picture.size
-        lies = picture.getexif().get(EXIF_ORIENTATION, 1) >= 5  # turned by a quarter
-        return (width, height) if lies else (height, width)
+    with _opened(path) as image:
+        width, height = image.size
+        rotated = image.getexif().get(EXIF_ORIENTATION, 1) >= 5  # by 90 or 270 degrees
+        return (width, height) if rotated else (height, width)
 
 
 @contextlib.contextmanager
@@ -55,47 +59,65 @@ def _opened(path):
     from PIL import Image
 
     try:
-        with Image.open(path) as picture:
-            yield picture
+        with Image.open(path) as image:
+            yield image
     except (UserError, MemoryError):
         raise
-    except Exception as error:  # Pillow has another class for every kind of damage
+    except Exception as error:  # Pillow raises many classes for damaged files
         if isinstance(error, OSError) and error.errno:
             raise UserError(os_error_message(error)) from error
         reason = str(error).replace(str(path), "").replace("''", "").strip() or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({reason}); "
-                        "replace the file or take it out of the folder") from error
+                        "replace the file or remove it from the folder") from error
 
 
 def _grey_16_bit(values):
-    """Pillow's own conversion clips 16-bit grey at 255 instead of scaling it."""
+    """Convert 16-bit grey to 8-bit RGB. Pillow's own conversion clips at 255 instead of scaling."""
     grey = (values.astype(np.float64) / 257.0).round().clip(0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
 
 
-def image_files(where):
-    """List the image files at `where`, a file or a folder (not its subfolders), sorted by name.
+def image_files(path):
+    """List the image files of a folder, without its subfolders, sorted by name.
+
+    Parameters
+    ----------
+    path : path
+        A folder, or a single file.
+
+    Returns
+    -------
+    list of pathlib.Path
+        `path` itself if it is a file.
 
     Raises
     ------
     UserError
-        `where` does not exist or holds no image.
+        `path` does not exist or holds no image.
     """
-    where = Path(where)
-    if where.is_file():
-        return [where]
-    if not where.is_dir():
-        raise UserError(f"{where}: no such file or folder; check the path given for the images")
-    files = sorted(path for path in where.iterdir()
-                   if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("."))
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UserError(f"{path}: no such file or folder; check the path given for the images")
+    files = sorted(file for file in path.iterdir()
+                   if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."))
     if not files:
-        raise UserError(f"{where}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)}); "
-                        "give the folder that holds the pictures")
+        raise UserError(f"{path}: no image in this folder (looked for {', '.join(IMAGE_SUFFIXES)}); "
+                        "give the folder that holds the images")
     return files
 
 
 def write_png(path, array, small=False):
-    """Write uint8 (H, W) or (H, W, 3), RGB, as PNG, atomically; `small` takes ten times as long for it."""
+    """Write an image as PNG, atomically.
+
+    Parameters
+    ----------
+    path : path
+    array : uint8 (H, W) or (H, W, 3), RGB
+    small : bool
+        Compress as much as possible. This takes ten times as long.
+    """
     import cv2
 
     smallest = [cv2.IMWRITE_PNG_COMPRESSION, 9, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_DEFAULT]

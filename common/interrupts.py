@@ -1,31 +1,31 @@
-"""Ctrl-C and SIGTERM at moments where the state of a training run is whole."""
+"""Ctrl-C and SIGTERM between the updates of a training run, when its state is consistent."""
 import signal
 
 from common.errors import Terminated
 
 
 class Interrupts:
-    """Between `with` and its end, note a request to stop; `check()` acts on it.
+    """Context manager that holds back Ctrl-C and SIGTERM until `check` is called.
 
-    A signal that arrives inside an update would leave some weights updated and others not. The
-    training loop calls `check()` between updates. A second Ctrl-C does not wait.
+    A signal during an update would leave some weights updated and others not. A training loop therefore
+    calls `check` between updates. A second signal interrupts at once.
     """
 
     def __enter__(self):
-        self._asked = None
-        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._signal = None
+        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
         return self
 
     def __exit__(self, *_):
-        for number, handler in self._before.items():
+        for number, handler in self._handlers.items():
             signal.signal(number, handler)
 
     def check(self):
         """Raise KeyboardInterrupt (Terminated for SIGTERM) if a signal has arrived."""
-        if self._asked is not None:
-            raise KeyboardInterrupt if self._asked == signal.SIGINT else Terminated
+        if self._signal is not None:
+            raise KeyboardInterrupt if self._signal == signal.SIGINT else Terminated
 
     def _note(self, number, _frame):
-        if self._asked is not None:
+        if self._signal is not None:
             raise KeyboardInterrupt
-        self._asked = number
+        self._signal = number

@@ -1,9 +1,9 @@
-"""Fit this machine's processor and memory to the libraries: BLAS kernels and threads, and freed memory.
+"""Settings of libraries for this machine: BLAS kernels and threads, and the reuse of freed memory.
 
-NumPy and SciPy bring an OpenBLAS of their own each, which is loaded with them and left as it is. Theano and Caffe share
-the system's. It reads its settings from environment variables when it is loaded, so `load_blas` sets them for that
-moment alone: every process of ours (a command, a worker, Caffe's child, a test) comes to the same settings by itself,
-and what else a program starts inherits nothing of them.
+NumPy and SciPy each contain an OpenBLAS of their own, which stays as it is. Theano and Caffe share the system's
+OpenBLAS. It reads its settings from environment variables when it is loaded, so `load_blas` sets these variables only
+for that moment. Each of our processes (command, worker, child process, test) computes the same settings, and other
+programs that it starts do not inherit them.
 """
 import contextlib
 import ctypes
@@ -18,7 +18,10 @@ LIBRARY = "libopenblas.so.0"
 
 @contextlib.contextmanager
 def environment(**variables):
-    """Set environment variables for a library that reads them only while it is loaded, then put them back."""
+    """Set environment variables inside a `with` block and restore them at its end.
+
+    For libraries that read environment variables only while they are loaded.
+    """
     before = {name: os.environ.get(name) for name in variables}
     os.environ.update(variables)
     try:
@@ -32,14 +35,14 @@ def environment(**variables):
 
 
 def blas_settings(cpuinfo="/proc/cpuinfo"):
-    """Return the environment variables that the system's OpenBLAS is loaded with; the user's own values win.
+    """Return the environment variables for loading the system's OpenBLAS. Values that the user has set take precedence.
 
-    OPENBLAS_CORETYPE: OpenBLAS 0.3.21 (Debian 12) looks its kernels up by the processor's model number and falls back
-    to those of 2004 for newer models: matrix products then take six times as long (measured on an Intel model 207: 33
-    against 230 GFLOP/s). The flags of the processor tell which kernels it can run, whatever its number.
+    OPENBLAS_CORETYPE: OpenBLAS 0.3.21 (Debian 12) selects its kernels by the processor's model number and uses
+    kernels of 2004 for models newer than itself. Matrix products then take seven times as long (measured on an
+    Intel model 207: 33 against 230 GFLOP/s). The flags of the processor show which kernels it can run.
 
-    OPENBLAS_THREAD_TIMEOUT: OpenBLAS's threads otherwise wait for their next product by spinning, for 25 ms, on the
-    cores where the loops of Caffe (deep/caffe/patches) or Theano then run; a tenth of the deep net's training step.
+    OPENBLAS_THREAD_TIMEOUT: by default, idle OpenBLAS threads spin for 25 ms while they wait for the next product. They
+    occupy the cores on which the loops of Caffe or Theano then run. This costs a tenth of a training step in Caffe.
 
     Returns
     -------
@@ -60,14 +63,15 @@ def blas_settings(cpuinfo="/proc/cpuinfo"):
 
 @functools.cache
 def load_blas():
-    """Load the OpenBLAS that Theano and Caffe are linked with, with `blas_settings`; called before either is loaded.
+    """Load the OpenBLAS that Theano and Caffe are linked with, with `blas_settings`.
 
-    They find it in memory by its name. Does nothing where there is none: they report that themselves.
+    Call this before Theano or Caffe is loaded: they reuse the library that is in memory under the same name. Does
+    nothing if there is no such library: Theano and Caffe report that themselves.
 
     Returns
     -------
     str or None
-        Kernels and threads in use, such as "OpenBLAS SkylakeX, 2 threads".
+        The kernels and the number of threads, such as "OpenBLAS SkylakeX, 2 threads".
     """
     with environment(**blas_settings()):
         for name in (Path(sys.base_prefix) / "lib" / LIBRARY, LIBRARY):  # conda's, or the system's
@@ -82,11 +86,11 @@ def load_blas():
 
 
 def keep_freed_memory():
-    """Have glibc keep freed memory for what comes next instead of giving it back to the system.
+    """Keep freed memory in the process for reuse, instead of returning it to the system (a setting of glibc).
 
-    A training step frees and asks again for the same arrays of a hundred megabytes; the system hands them
-    over page by page and zeroed, a fifth of the shallow net's step. The largest use of memory stays as it
-    is. For command lines, not for libraries: it holds for the whole process. Does nothing without glibc.
+    A training step frees arrays of a hundred megabytes and allocates them again. The system provides new memory page
+    by page and fills it with zeros, which costs a fifth of a training step in Theano. The peak memory stays the same.
+    The setting holds for the whole process, so call this in commands, not in libraries. Does nothing without glibc.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt

@@ -1,24 +1,25 @@
-"""Work on all cores, an item at a time, with a progress bar."""
+"""Parallel calls of a function in worker processes, with a progress bar."""
 import itertools
 import warnings
 
-AT_ONCE = 256  # items handed to a backend that gives results back only when all are there
+CHUNK_SIZE = 256  # items per call of a backend that returns results only when all are complete
 
 
 def in_parallel(function, items, jobs, total, description):
-    """Call `function(*item)` for each item in worker processes.
+    """Call `function(*item)` for each item in worker processes, with a progress bar.
 
-    joblib does it, so its backends, a cluster's included, can be chosen with `joblib.parallel_config`.
+    The processes are those of joblib, so `joblib.parallel_config` can choose another backend, such as a cluster.
 
     Parameters
     ----------
     function : callable, picklable
     items : iterable of tuple
     jobs : int
-        Processes; -1 for all cores.
+        Number of processes; -1 for all cores.
     total : int
         Number of items.
-    description : str, for the bar
+    description : str
+        Label of the progress bar.
 
     Yields
     ------
@@ -30,15 +31,15 @@ def in_parallel(function, items, jobs, total, description):
 
 
 def results_of(function, items, jobs):
-    """What `in_parallel` yields, without a bar."""
+    """Yield the same results as `in_parallel`, without a progress bar."""
     import joblib
     from joblib.parallel import get_active_backend
 
-    # Ctrl-C leaves work undone, and that is meant
+    # joblib warns of unfinished tasks after Ctrl-C, where they are expected
     warnings.filterwarnings("ignore", message=".*tasks which were still being processed", category=UserWarning)
     calls = (joblib.delayed(function)(*item) for item in items)
     if get_active_backend()[0].supports_return_generator:
         yield from joblib.Parallel(n_jobs=jobs, return_as="generator")(calls)
         return
-    while chunk := list(itertools.islice(calls, AT_ONCE)):  # Dask's backend, which has lists only
+    while chunk := list(itertools.islice(calls, CHUNK_SIZE)):  # Dask's backend returns lists only
         yield from joblib.Parallel(n_jobs=jobs)(chunk)

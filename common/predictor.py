@@ -8,7 +8,7 @@ class Predictor(abc.ABC):
     Attributes
     ----------
     batch_size : int
-        Number of images per call of `forward` that is fastest; 1 for a net that takes images of any size.
+        Fastest number of images per call of `forward`; 1 for a net that accepts images of any size.
     """
 
     batch_size = 1
@@ -19,14 +19,14 @@ class Predictor(abc.ABC):
 
     @abc.abstractmethod
     def forward(self, batch):
-        """Compute the net's outputs, float32 (n, ...), of inputs of one size, float32 (n, channels, h, w)."""
+        """Compute the net's outputs, float32 (n, ...), for a batch of inputs, float32 (n, channels, h, w)."""
 
     @abc.abstractmethod
     def postprocess(self, output, shape):
-        """Convert one output of `forward` to a saliency map, float32 `shape` in [0, 1], for an image of that shape."""
+        """Convert one output of `forward` to a saliency map, float32 in [0, 1], of the image's `shape`, (H, W)."""
 
     def predict(self, image):
-        """Predict where people look.
+        """Predict the saliency map of an image.
 
         Parameters
         ----------

@@ -4,18 +4,29 @@ import threading
 
 
 def progress(iterable=None, total=None, description="", unit="image", initial=0):
-    """A tqdm bar on stderr; in a log file it prints a line every half a minute instead of redrawing.
+    """Show a progress bar on stderr; in a log file, print a line every 30 seconds instead of redrawing.
 
     Parameters
     ----------
     iterable : iterable or None
-        None gives a bar that is moved by hand with `.update()`.
-    total, initial : int
-        Units of work in all, and those already done by an earlier run.
+        None for a bar that the caller advances with `.update()`.
+    total : int or None
+        Number of units; by default the length of `iterable`.
+    description : str
+        Label of the bar.
+    unit : str
+        Name of a unit.
+    initial : int
+        Number of units that an earlier run has done.
+
+    Returns
+    -------
+    tqdm.tqdm
+        Iterate over it, or use it as a context manager.
     """
     from tqdm import tqdm
 
-    # tqdm's own lock is one for processes, which a process that Caffe aborts would leave behind, with a warning
+    # tqdm's default lock is shared between processes; a process that a library aborts would leak it, with a warning
     tqdm.set_lock(threading.RLock())
     on_terminal = sys.stderr.isatty()
     return tqdm(iterable, total=total, desc=description, unit=unit, initial=initial,
@@ -25,7 +36,7 @@ def progress(iterable=None, total=None, description="", unit="image", initial=0)
 
 
 class _Lines:
-    """A line for each state of the bar, where a log cannot take the last one back."""
+    """File that writes each state of the bar as a line of its own, since a log cannot redraw a line."""
 
     def write(self, text):
         if text.strip():

@@ -1,8 +1,8 @@
 """A run folder: the settings and versions of a training run, its log, and what its weights need to predict.
 
-    config.json    net, settings (every one, resolved), predict (what a Predictor has to know), versions
-    log.csv        one row a step or epoch
-    ...            checkpoints and the final weights, written by the net's own train.py
+    config.json    net, settings (all, resolved), predict (keyword arguments of the Predictor), versions
+    log.csv        one row per iteration or epoch
+    ...            checkpoints and the final weights, written by the train.py of the net
 """
 import contextlib
 import csv
@@ -23,24 +23,25 @@ PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasag
 
 
 def add_arguments(parser):
-    """Give a command line of training --resume and --restart, of which at most one may be said."""
-    how = parser.add_mutually_exclusive_group()
-    how.add_argument("--resume", action="store_true",
-                     help="go on with the run in the folder, an error if there is none; without it the command goes on "
-                          "or begins, whichever it finds")
-    how.add_argument("--restart", action="store_true", help="discard what an interrupted run left")
+    """Add --resume and --restart, mutually exclusive options of a training command."""
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--resume", action="store_true",
+                       help="resume the run in the folder; an error if there is none (default: resume if there is a "
+                            "run, else start one)")
+    group.add_argument("--restart", action="store_true",
+                       help="delete the files of an earlier run in the folder and start again")
 
 
 @contextlib.contextmanager
 def lock_folder(folder):
-    """Keep a folder to this process: two that train or prepare in one would destroy each other's work.
+    """Lock a folder for this process: two processes that write to one folder would destroy each other's files.
 
-    The lock is the system's and goes with the process, however that ends.
+    The system releases the lock when the process ends, even after a kill.
 
     Raises
     ------
     UserError
-        Another process works there.
+        Another process has locked the folder, or it cannot be created.
     """
     folder = Path(folder)
     try:
@@ -51,9 +52,9 @@ def lock_folder(folder):
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder}: another process is at work in it; wait for its end, or give another folder") \
+        raise UserError(f"{folder}: another process is at work in it; wait until it ends, or give another folder") \
             from error
-    except OSError:  # a file system without locks
+    except OSError:  # this file system has no locks
         pass
     try:
         yield
@@ -62,24 +63,25 @@ def lock_folder(folder):
 
 
 def start(folder, net, settings, predict, files, versions=None, restart=False, resume=False):
-    """Make a run folder, or recognise the one that an interrupted run with the same settings left.
+    """Create a run folder, or validate the folder of an interrupted run with the same settings.
 
     Parameters
     ----------
     folder : path
-    net : str, "shallow" or "deep"
+    net : str
+        Name of the net.
     settings : dict
-        Everything that shapes the weights; must be equal for a run to continue.
+        All settings that influence the weights. A run continues only if they are equal.
     predict : dict
-        Keyword arguments of the net's Predictor that belong to these weights.
+        Keyword arguments of the net's Predictor for these weights.
     files : collection of str
         Names of the files and folders that a run of this net writes into the folder, besides config.json and log.csv.
     versions : dict or None
-        Versions that `collect_versions` does not know.
+        Versions to record in addition to those of `collect_versions`.
     restart : bool
-        Remove `files`, config.json and log.csv first; nothing else that is in the folder.
+        Remove `files`, config.json and log.csv first. Other files in the folder stay.
     resume : bool
-        There must be a run already.
+        Require an existing run.
 
     Raises
     ------
@@ -101,23 +103,22 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
         _warn_of_other_blas(folder, config)
         return
     if resume:
-        raise UserError(f"{folder}: holds no run to resume (no config.json); leave --resume out to begin one")
+        raise UserError(f"{folder}: holds no run to resume (no config.json); omit --resume to start one")
     write_json(path, {"net": net, "settings": settings, "predict": predict,
                       "versions": {**collect_versions(), **(versions or {})}})
 
 
 def _warn_of_other_blas(folder, config):
-    """Print a warning if a run is resumed with other BLAS kernels or threads: its sums are then rounded differently."""
+    """Warn if a run resumes with other BLAS kernels or another number of threads: its sums are rounded differently."""
     before, now = config.get("versions", {}).get("blas"), load_blas()
     if before and before != now:
-        print(f"warning: {folder}: was begun with {before} and is resumed with {now}: the weights will differ in "
-              "rounding from those of an uninterrupted run; to avoid it, set OPENBLAS_CORETYPE and "
-              "OPENBLAS_NUM_THREADS as before",
-              file=sys.stderr)
+        print(f"warning: {folder}: the run started with {before} and resumes with {now}; its weights will differ by "
+              "rounding from those of an uninterrupted run; to avoid this, set OPENBLAS_CORETYPE and "
+              "OPENBLAS_NUM_THREADS as before", file=sys.stderr)
 
 
 def prepared_data(folder, net):
-    """Read the manifest of prepared data, without the fingerprint of the source files, which does not shape weights.
+    """Return the entries of a prepared data set's manifest that influence the weights.
 
     Parameters
     ----------
@@ -127,6 +128,7 @@ def prepared_data(folder, net):
     Returns
     -------
     dict
+        manifest.json without "fingerprint", which changes with the names, sizes and dates of the source files.
 
     Raises
     ------
@@ -141,40 +143,46 @@ def prepared_data(folder, net):
 
 
 def read_config(weights, net):
-    """The config.json beside a file of weights.
+    """Read the config.json beside a weights file.
+
+    Parameters
+    ----------
+    weights : path
+    net : str
+        Name of the net that the weights should belong to.
 
     Returns
     -------
     dict
-        Empty if there is none, as for weights that were made elsewhere.
+        Empty if there is no config.json of this project, as for weights from elsewhere.
 
     Raises
     ------
     UserError
-        It belongs to the other net.
+        The config.json is damaged or belongs to another net.
     """
     path = Path(weights).parent / "config.json"
     if not path.is_file():
         return {}
     config = read_json(path)
-    if "predict" not in config:  # some other program's
+    if "predict" not in config:  # a file of another program
         return {}
     if config["net"] != net:
-        raise UserError(f"{path}: these weights are of the {config['net']} net, not of the {net} one; "
+        raise UserError(f"{path}: these weights are of the {config['net']} net, not of the {net} net; "
                         f"give --net {config['net']}")
     return config
 
 
 class Log:
-    """log.csv: rows are on the disk as soon as they are written.
+    """Writer of log.csv. Each row is flushed when it is written.
 
     Parameters
     ----------
     path : path
     columns : list of str
-        The first one counts steps; a resumed run drops the rows after the step it resumes from.
+        The first column holds the iteration or epoch.
     done : int
-        Step to resume from, 0 for a new run.
+        Last iteration or epoch of the checkpoint to resume from, 0 for a new run. Later rows of the log are dropped.
     """
 
     def __init__(self, path, columns, done=0):
@@ -185,17 +193,23 @@ class Log:
                 if row[columns[0]] <= done:
                     rows.append(",".join("" if row[column] is None else f"{row[column]:.9g}" for column in columns))
         write_text(self.path, "\n".join(rows) + "\n")
-        self._handle = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  open as long as the run lasts
+        self._handle = open(self.path, "a", encoding="utf-8")  # noqa: SIM115  open until the run ends
 
     def write(self, **row):
-        """Append one row; columns left out stay empty."""
+        """Write one row; columns without a value stay empty."""
         values = [row.get(column) for column in self.columns]
         self._handle.write(",".join("" if value is None else f"{value:.9g}" for value in values) + "\n")
         self._handle.flush()
 
 
 def read_log(path):
-    """The rows of a log.csv as dicts of floats, None where empty; a row cut off by a kill is left out."""
+    """Read the rows of a log.csv; skip a row that is incomplete because the run was killed.
+
+    Returns
+    -------
+    list of dict of str: float or None
+        None for empty cells.
+    """
     rows = []
     with open(path, newline="", encoding="utf-8") as handle:
         for row in csv.DictReader(handle):
@@ -209,24 +223,29 @@ def read_log(path):
 
 
 def collect_versions():
-    """Versions of Python, the packages and the code, and the machine."""
-    found = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-             "blas": load_blas()}
+    """Collect the versions of Python, packages, BLAS and this repository, and the machine's name and cores.
+
+    Returns
+    -------
+    dict of str: str or None
+    """
+    versions = {"python": platform.python_version(), "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+                "blas": load_blas()}
     for package in PACKAGES:
         try:
-            found[package] = importlib.metadata.version(package)
+            versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    here = Path(__file__).resolve().parents[1]
-    if (here / ".git").exists() and shutil.which("git"):
-        commit = subprocess.run(["git", "-C", here, "describe", "--always", "--dirty"], capture_output=True, text=True,
+    root = Path(__file__).resolve().parents[1]
+    if (root / ".git").exists() and shutil.which("git"):
+        commit = subprocess.run(["git", "-C", root, "describe", "--always", "--dirty"], capture_output=True, text=True,
                                 check=False)
-        found["commit"] = commit.stdout.strip()
-    return found
+        versions["commit"] = commit.stdout.strip()
+    return versions
 
 
 def _clear(folder, files):
-    """Remove what a run wrote, and nothing else that is in the folder."""
+    """Remove the files of a run from its folder; other files stay."""
     for name in ("config.json", "log.csv", *files):
         path = folder / name
         if path.is_dir():

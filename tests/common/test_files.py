@@ -8,7 +8,7 @@ from PIL import Image
 from common.errors import UserError
 from common.files import atomic, read_json, write_text
 from common.images import image_files, read_image
-from tests.conftest import command, python
+from tests.conftest import REPOSITORY, command, python
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_png_round_trip(tmp_path, rgb):
     np.testing.assert_array_equal(read_image(tmp_path / "a.png"), rgb)
 
 
-def test_every_kind_of_image_becomes_rgb(tmp_path, rgb):
+def test_all_kinds_of_images_become_rgb(tmp_path, rgb):
     image = Image.fromarray(rgb)
     grey = np.asarray(image.convert("L"))
     image.convert("L").save(tmp_path / "grey.png")
@@ -39,7 +39,7 @@ def test_every_kind_of_image_becomes_rgb(tmp_path, rgb):
 
 def test_exif_orientation_is_applied(tmp_path, rgb):
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter clockwise
+    exif[0x0112] = 6  # rotate by 90 degrees clockwise
     Image.fromarray(rgb).save(tmp_path / "turned.png", exif=exif)
     np.testing.assert_array_equal(read_image(tmp_path / "turned.png"), np.rot90(rgb, -1))
 
@@ -49,7 +49,7 @@ def test_exif_orientation_is_applied(tmp_path, rgb):
     lambda path, rgb: path.write_bytes(b""),
     lambda path, rgb: (Image.fromarray(np.tile(rgb, (9, 9, 1))).save(path), path.write_bytes(path.read_bytes()[:900])),
 ])
-def test_a_damaged_image_is_named_with_a_remedy(tmp_path, rgb, write):
+def test_a_damaged_image_is_an_error_with_the_file_and_a_remedy(tmp_path, rgb, write):
     path = tmp_path / "photo.jpg"
     write(path, rgb)
     with pytest.raises(UserError, match=r"photo\.jpg: cannot be read as an image .*replace") as error:
@@ -57,12 +57,12 @@ def test_a_damaged_image_is_named_with_a_remedy(tmp_path, rgb, write):
     assert "\n" not in str(error.value)
 
 
-def test_a_missing_image_is_named(tmp_path):
+def test_a_missing_image_is_an_error(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         read_image(tmp_path / "gone.jpg")
 
 
-def test_image_files(tmp_path, rgb):
+def test_image_files_lists_the_images_of_a_folder(tmp_path, rgb):
     for name in ("b.JPG", "a.png"):
         Image.fromarray(rgb).save(tmp_path / name, format="PNG")
     (tmp_path / "notes.txt").write_text("")
@@ -106,11 +106,11 @@ def test_a_kill_while_writing_leaves_the_old_file(tmp_path):
     process = python("-c", code, tmp_path / "file")
     assert process.returncode == -signal.SIGKILL
     assert (tmp_path / "file").read_text() == "old" and len(list(tmp_path.iterdir())) == 2
-    write_text(tmp_path / "file", "new")  # the next writer removes what the dead one left
+    write_text(tmp_path / "file", "new")  # the next writer removes the leftover of the killed one
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(tmp_path, monkeypatch):
+def test_a_folder_is_restored_if_it_cannot_be_replaced(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder/old").touch()
 
@@ -122,7 +122,7 @@ def test_a_folder_is_put_back_when_its_successor_cannot_take_its_place(tmp_path,
     assert (tmp_path / "folder/old").exists()
 
 
-def test_damaged_json_is_named(tmp_path):
+def test_damaged_json_is_an_error_with_the_file(tmp_path):
     (tmp_path / "a.json").write_text('{"cut": ')
     with pytest.raises(UserError, match=r"a\.json: not valid JSON"):
         read_json(tmp_path / "a.json")
@@ -138,7 +138,7 @@ def test_damaged_json_is_named(tmp_path):
     ("open('/no/such/file')", 1, "error: /no/such/file: No such file or directory; check the path"),
     ("open('/dev/full', 'w').write('x' * 99999)", 1, "error: the file being written: No space left on device; free"),
 ])
-def test_errors_are_one_line_and_a_code(body, code, line):
+def test_errors_give_one_line_and_an_exit_code(body, code, line):
     script = f"import os, signal, time\nfrom common.errors import UserError, run\ndef main():\n    {body}\nrun(main)"
     process = python("-c", script)
     assert process.returncode == code
@@ -151,13 +151,16 @@ def test_bugs_keep_their_traceback():
     assert process.returncode == 1 and "ZeroDivisionError" in process.stderr
 
 
-def test_no_command_needs_its_heavy_imports_for_help():
-    commands = ("shallow.prepare", "deep.prepare", "shallow.train", "deep.train", "models.predict", "evaluation.score", "evaluation.tables",
-                "data.check", "data.sources")
+def test_help_needs_no_heavy_imports():
+    commands = [".".join(path.relative_to(REPOSITORY).with_suffix("").parts)
+                for folder in ("data", "shallow", "deep", "models", "evaluation", "bench")
+                for path in sorted((REPOSITORY / folder).rglob("*.py"))
+                if "peers" not in path.parts and 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")]
+    assert len(commands) > 10
     code = ("import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)\n"
             "print([m for m in ('theano', 'caffe', 'cv2', 'h5py', 'scipy', 'joblib') if m in sys.modules])")
-    process = python("-c", code, *commands)
+    process = python("-c", code, *(set(commands) - {"models.released.shallow"}))  # gets shapes from a module with cv2
     assert process.stdout.strip() == "[]"
     for name in commands:
         shown = command(name, "--help", COLUMNS="100")
-        assert shown.returncode == 0 and shown.stdout.startswith("usage: python -m " + name)
+        assert shown.returncode == 0 and shown.stdout.startswith("usage: python -m " + name), name

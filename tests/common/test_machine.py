@@ -1,4 +1,4 @@
-"""What the libraries are told about this machine, and that nothing else is told."""
+"""Settings of libraries for this machine, and that they do not change the environment of other programs."""
 import os
 
 import pytest
@@ -9,7 +9,7 @@ from tests.conftest import python
 
 @pytest.mark.parametrize("flags, kernel", [
     ("fma avx2 avx512f avx512dq avx512bw avx512vl", "SkylakeX"), ("fma avx2", "Haswell"), ("sse2", None)])
-def test_blas_kernel_follows_the_flags_and_the_user(tmp_path, monkeypatch, flags, kernel):
+def test_blas_kernels_follow_the_processor_flags_unless_the_user_sets_them(tmp_path, monkeypatch, flags, kernel):
     monkeypatch.delenv("OPENBLAS_CORETYPE", raising=False)
     (tmp_path / "cpuinfo").write_text(f"model\t: 207\nflags\t\t: {flags}\n")
     assert machine.blas_settings(tmp_path / "cpuinfo").get("OPENBLAS_CORETYPE") == kernel
@@ -19,7 +19,7 @@ def test_blas_kernel_follows_the_flags_and_the_user(tmp_path, monkeypatch, flags
         assert machine.blas_settings(tmp_path / "cpuinfo")["OPENBLAS_CORETYPE"] == "Nehalem"
 
 
-def test_variables_are_put_back_even_after_an_error(monkeypatch):
+def test_environment_variables_are_restored_after_an_error(monkeypatch):
     monkeypatch.setenv("SALIENCY_A", "before")
     before = dict(os.environ)
     with pytest.raises(ValueError), machine.environment(SALIENCY_A="during", SALIENCY_B="during"):
@@ -30,7 +30,7 @@ def test_variables_are_put_back_even_after_an_error(monkeypatch):
 
 LOADED = """
 import ctypes, os
-import cv2  # sets LD_LIBRARY_PATH by itself
+import cv2  # sets LD_LIBRARY_PATH when it is imported
 before = dict(os.environ)
 {imports}
 library = ctypes.CDLL("libopenblas.so.0", os.RTLD_NOLOAD)
@@ -44,21 +44,21 @@ THEANO = "from shallow.backend import tensor, theano; x = tensor.matrix(); thean
 
 @pytest.mark.parametrize("imports", [CAFFE, THEANO, f"{THEANO}\n{CAFFE}"], ids=["Caffe", "Theano", "both"])
 @pytest.mark.parametrize("user", [{}, {"OPENBLAS_CORETYPE": "Nehalem"}], ids=["nothing set", "set by the user"])
-def test_a_net_loads_one_blas_with_the_kernels_decided_and_leaves_the_environment_alone(imports, user):
-    """In someone's program: what it starts afterwards must not inherit our settings."""
+def test_a_net_loads_one_blas_with_the_chosen_kernels_and_keeps_the_environment(imports, user):
+    """A program that uses a net must not pass our settings on to the programs that it starts."""
     if not machine.load_blas():
-        pytest.skip("there is no OpenBLAS of the system's, or it does not name its kernels")
+        pytest.skip("the system has no OpenBLAS, or one that does not report its kernels")
     process = python("-c", LOADED.format(imports=imports), **user)
     kernel = user.get("OPENBLAS_CORETYPE", machine.load_blas().split()[1].rstrip(","))
     assert process.stdout.split() == [kernel, "1", "True"], process.stderr
 
 
-def test_freed_memory_is_kept():
-    """TrainingData of the same size, made again, cost no new pages."""
+def test_freed_memory_is_reused():
+    """Allocating an array of the same size again causes no page faults."""
     code = ("import resource, sys\nimport numpy as np\nfrom common.machine import keep_freed_memory\n"
             "faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt\n"
             "if sys.argv[1] == 'keep': keep_freed_memory()\n"
             "np.ones(2 ** 24, np.float32)\nbefore = faults()\n"
             "for _ in range(10): np.ones(2 ** 24, np.float32)\nprint(faults() - before)")
-    found = {what: int(python("-c", code, what).stdout) for what in ("keep", "give back")}
-    assert found["keep"] * 10 < found["give back"]
+    page_faults = {mode: int(python("-c", code, mode).stdout) for mode in ("keep", "default")}
+    assert page_faults["keep"] * 10 < page_faults["default"]

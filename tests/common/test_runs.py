@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 
 from common import runs
@@ -18,8 +19,8 @@ def test_a_run_continues_only_with_its_own_settings(tmp_path):
     assert not (tmp_path / "other/config.json").exists()
 
 
-def test_resuming_with_another_matrix_library_is_warned_of(tmp_path, monkeypatch, capsys):
-    """Both nets round otherwise with other kernels or another number of threads (tried: 1 and 2)."""
+def test_resuming_with_other_blas_settings_gives_a_warning(tmp_path, monkeypatch, capsys):
+    """Both nets give differently rounded weights with other kernels or another number of threads (1 or 2)."""
     runs.start(tmp_path, "deep", {"seed": 1}, {}, ())
     runs.start(tmp_path, "deep", {"seed": 1}, {}, (), resume=True)
     assert capsys.readouterr().err == ""
@@ -45,7 +46,7 @@ def test_config_records_settings_and_versions(tmp_path):
         runs.read_config(tmp_path / "weights.npz", "deep")
 
 
-def test_log_drops_what_comes_after_the_checkpoint_and_a_row_cut_off(tmp_path):
+def test_log_drops_rows_after_the_checkpoint_and_an_incomplete_row(tmp_path):
     path = tmp_path / "log.csv"
     log = runs.Log(path, ["step", "loss", "val"])
     for step in range(1, 6):
@@ -58,9 +59,7 @@ def test_log_drops_what_comes_after_the_checkpoint_and_a_row_cut_off(tmp_path):
     assert rows[1] == {"step": 2, "loss": 0.5, "val": 0.5} and rows[2]["val"] is None
 
 
-def test_maps_round_trip_and_appear_only_when_complete(tmp_path):
-    import numpy as np
-
+def test_maps_round_trip_and_the_file_appears_only_when_complete(tmp_path):
     path = tmp_path / "predictions.h5"
     values = np.random.default_rng(0).random((5, 7), np.float32)
     with write_maps(path, "deep") as store:
