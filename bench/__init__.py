@@ -1,1 +1,1 @@
-"""Benchmarks: how long it takes, beside who else does it, in the same run on the same data."""
+"""Benchmarks: the time that our code takes, compared with other implementations in the same run on the same data."""

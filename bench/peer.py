@@ -1,36 +1,41 @@
-"""A peer: another library at the same work, in a process and an environment of its own."""
+"""Peers: other libraries that do the same tasks, in processes and environments of their own."""
+import statistics
 import subprocess
-from pathlib import Path
 
+from bench.timing import seconds_of_each
 from common.errors import UserError
+
+LAYOUTS = ("contiguous", "channels_last")  # PyTorch's memory layouts, as in bench/peers/serve.py
 
 
 class Peer:
-    """Runs a script of bench/peers, which answers each line it is given with a line of numbers.
+    """Process that runs a module of bench/peers and replies to each line of text with a line of numbers.
 
     Parameters
     ----------
-    python : path of the Python of the peer's environment
-    script : name of a file in bench/peers
-    *arguments : of the script
+    python : path
+        Python interpreter of the peer's environment.
+    name : str
+        Name of a module in bench/peers.
+    *arguments
+        Arguments of the module.
 
     Raises
     ------
     UserError
-        The Python cannot be run.
+        The interpreter cannot be run.
     """
 
-    def __init__(self, python, script, *arguments):
-        self._script = script
+    def __init__(self, python, name, *arguments):
+        self.name = name
         try:
-            self._process = subprocess.Popen(
-                [python, str(Path(__file__).parent / "peers" / script), *map(str, arguments)], text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self._process = subprocess.Popen([python, "-m", f"bench.peers.{name}", *map(str, arguments)], text=True,
+                                             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         except OSError as error:
-            raise UserError(f"{python}: cannot be run ({error.strerror}); make bench makes it") from error
+            raise UserError(f"{python}: cannot be run ({error.strerror}); `make bench` installs it") from error
 
     def ask(self, *words):
-        """Send one line and wait for the answer.
+        """Send one line and wait for the reply.
 
         Returns
         -------
@@ -44,12 +49,13 @@ class Peer:
         try:
             self._process.stdin.write(" ".join(map(str, words)) + "\n")
             self._process.stdin.flush()
-            answer = self._process.stdout.readline().split()
+            reply = self._process.stdout.readline().split()
         except OSError:
-            answer = []
-        if not answer:
-            raise UserError(f"{self._script} stopped (its message is above); delete build/bench and run make bench")
-        return list(map(float, answer))
+            reply = []
+        if not reply:
+            raise UserError(f"bench/peers/{self.name}.py: stopped (its message is above); "
+                            "delete build/bench and run make bench")
+        return list(map(float, reply))
 
     def __enter__(self):
         return self
@@ -57,3 +63,70 @@ class Peer:
     def __exit__(self, *_):
         self._process.stdin.close()
         self._process.wait()
+
+
+def check_outputs(peer, batch, expected, tolerance):
+    """Compare PyTorch's outputs and losses with ours, in both memory layouts.
+
+    Parameters
+    ----------
+    peer : Peer
+    batch : int
+    expected : dict of str: list of float
+        By engine: the mean output, and the losses before two successive updates.
+    tolerance : float
+        Largest relative difference.
+
+    Raises
+    ------
+    UserError
+        The values differ.
+    """
+    import numpy as np
+
+    for layout in LAYOUTS:
+        values = peer.ask(f"{layout}:check", batch, 1)
+        for engine, ours in expected.items():
+            if not np.allclose(ours, values, rtol=tolerance):
+                raise UserError(f"bench/peers/{peer.name}.py: mean output and two losses are {values}, but {ours} with "
+                                f"{engine}; correct the network there")
+
+
+def take_turns(tasks, engines, peer, rounds, bar):
+    """Time tasks with our engines and with PyTorch, in turns.
+
+    The value of a round is its fastest repeat, the result is the median of the rounds.
+
+    Parameters
+    ----------
+    tasks : iterable of (str, str, int, int, float)
+        Name, method ("train" or "predict"), images, repeats per round, and the goal: the highest ratio to PyTorch.
+    engines : dict of str: dict of str: callable
+        By method and engine: a function of the number of images. The first engine of a method is the one compared.
+    peer : Peer
+    rounds : int
+    bar : tqdm.tqdm
+        Progress bar, advanced by one per round.
+
+    Returns
+    -------
+    list of dict
+        Per task: "task", seconds by engine, "pytorch" (seconds of the faster layout), "pytorch_layouts" (seconds by
+        layout), "ratio" (of the first engine to PyTorch), "goal".
+    """
+    rows = []
+    for task, method, batch, repeats, goal in tasks:
+        calls = engines[method]
+        times = {name: [] for name in (*calls, *LAYOUTS)}
+        for _ in range(rounds):
+            for engine, call in calls.items():
+                times[engine].append(min(seconds_of_each(lambda call=call: call(batch), repeats)))  # noqa: B023  called at once
+            for layout in LAYOUTS:
+                times[layout].append(min(peer.ask(f"{layout}:{method}", batch, repeats)))
+            bar.update()
+        seconds = {name: statistics.median(values) for name, values in times.items()}
+        layouts = {layout: seconds.pop(layout) for layout in LAYOUTS}
+        pytorch = min(layouts.values())
+        rows.append({"task": task, **seconds, "pytorch": pytorch, "pytorch_layouts": layouts,
+                     "ratio": seconds[next(iter(calls))] / pytorch, "goal": goal})
+    return rows

@@ -1,74 +1,82 @@
-"""python -m bench.predict: pictures a second from JPEGs to maps on disk, and the share of time that is not the net.
+"""python -m bench.predict: images per second from JPEG files to saliency maps on disk, for both nets.
 
-The way is that of models.predict with its default output: decode, net, resize, write a grey PNG and float32 HDF5.
-The net's own time is taken around its forward pass; the share of the rest is what the wall clock shows beyond it,
-since decoding and writing go on in threads beside the net. Weights are random; time does not depend on them.
+The steps are those of models.predict with its default output: decode, net, resize, write a grey PNG and float32 HDF5.
+The time of the net is that of its forward passes. The rest of the wall-clock time is reported as a fraction; it is less
+than the sum of the other steps, since threads decode and write while the net runs. Weights are random, as they do not
+influence the time.
 """
-import argparse
 import os
+import statistics
 import tempfile
-import time
 from pathlib import Path
 
+from bench.timing import seconds_of, timed
+from common.arguments import Parser
 from common.errors import run
 
 ROUNDS = 3
-COUNTS = {"shallow": 300, "deep": 12}
-GOALS = {"shallow": 0.5, "deep": 0.1}  # share that is not the net, at most
+COUNTS = {"shallow": 300, "deep": 12}  # images
+WARM_UP = 40  # images at most, before the rounds
+GOALS = {"shallow": 0.5, "deep": 0.1}  # highest fraction of the time outside the net
 
 
 def main():
-    """Time, print and write."""
-    parser = argparse.ArgumentParser(prog="python -m bench.predict", description=__doc__.split("\n\n")[0],
-                                     epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("--out", required=True, help="JSON to write")
+    """Run the benchmark, print the results and write them."""
+    parser = Parser("bench.predict", __doc__)
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
     args = parser.parse_args()
 
-    from bench.data import draw
+    from bench.data import write_images
     from common.files import write_json
     from common.runs import collect_versions
 
     with tempfile.TemporaryDirectory() as folder:
-        pictures = draw(Path(folder) / "drawn", max(COUNTS.values())) / "images"
-        found = {net: time_net(net, pictures, Path(folder)) for net in COUNTS}
-    write_json(args.out, {"unit": "s, median", "nets": found, "versions": collect_versions()})
-    print(to_text(found))
+        images = write_images(Path(folder) / "synthetic", max(COUNTS.values())) / "images"
+        results = {net: time_net(net, images, Path(folder)) for net in COUNTS}
+    write_json(args.out, {"unit": "s, median", "nets": results, "versions": collect_versions()})
+    print(to_text(results))
     print(args.out)
 
 
-def time_net(net, pictures, folder):
-    """Seconds of a net on pictures: of all, and of its forward pass alone, as a dict."""
-    import numpy as np
+def time_net(net, images, folder):
+    """Time the predictions of a net.
 
+    Parameters
+    ----------
+    net : str
+        Name of the net.
+    images : path
+        Folder of the images.
+    folder : pathlib.Path
+        For weights and predictions.
+
+    Returns
+    -------
+    dict
+        images, seconds (all steps), net_seconds (forward passes), images_per_second, other_fraction (fraction of the
+        time outside the net), goal.
+    """
     from models import load
     from models.predict import find_sources, predict_all
 
     predictor = load(net, random_weights(net, folder))
-    sources = find_sources([str(pictures)], folder / "out")[0][:COUNTS[net]]
-    forward, spent = predictor.forward, []
-
-    def timed(fed):
-        start = time.perf_counter()
-        answer = forward(fed)
-        spent.append(time.perf_counter() - start)
-        return answer
-
-    predictor.forward = timed
-    predict_all(predictor, sources[:40], folder / "warm", net, ["png"])  # compiles
-    totals, nets = [], []
+    sources = find_sources([str(images)], folder / "out")[0][:COUNTS[net]]
+    forward_seconds = []
+    predictor.forward = timed(predictor.forward, forward_seconds)
+    predict_all(predictor, sources[:WARM_UP], folder / "warm", net, ["png"])  # compiles the net
+    totals, forwards = [], []
     for index in range(ROUNDS):
-        spent.clear()
-        start = time.perf_counter()
-        predict_all(predictor, sources, folder / f"out{index}", net, ["png"])
-        totals.append(time.perf_counter() - start)
-        nets.append(sum(spent))
-    total, alone = float(np.median(totals)), float(np.median(nets))
-    return {"pictures": len(sources), "seconds": total, "net": alone, "pictures_a_second": len(sources) / total,
-            "not_the_net": 1 - alone / total, "goal": GOALS[net]}
+        forward_seconds.clear()
+        out = folder / f"out{index}"
+        totals.append(seconds_of(lambda: predict_all(predictor, sources, out, net, ["png"])))  # noqa: B023  called at once
+        forwards.append(sum(forward_seconds))
+    total, forward = statistics.median(totals), statistics.median(forwards)
+    return {"images": len(sources), "seconds": total, "net_seconds": forward, "images_per_second": len(sources) / total,
+            "other_fraction": 1 - forward / total, "goal": GOALS[net]}
 
 
 def random_weights(net, folder):
-    """A file of random weights of a net."""
+    """Write random weights of a net into a folder, and return the path of the file."""
     import numpy as np
 
     if net == "shallow":
@@ -81,19 +89,19 @@ def random_weights(net, folder):
     from deep.prototxt import DEPLOY
 
     caffe, rng = load_caffe(), np.random.default_rng(0)
-    made = caffe.Net(str(DEPLOY), caffe.TEST)
-    for blobs in made.params.values():
+    caffe_net = caffe.Net(str(DEPLOY), caffe.TEST)
+    for blobs in caffe_net.params.values():
         blobs[0].data[...] = rng.normal(0, np.sqrt(2 / blobs[0].data[0].size), blobs[0].data.shape)
-    made.save(str(folder / "weights.caffemodel"))
+    caffe_net.save(str(folder / "weights.caffemodel"))
     return folder / "weights.caffemodel"
 
 
-def to_text(found):
-    """The table for the terminal."""
-    lines = ["", f"{'640x480 pictures to maps':26}{'pictures/s':>11}{'net alone':>11}{'not the net':>13}{'goal':>7}"]
-    for net, one in found.items():
-        lines.append(f"{net + ' net, ' + str(os.cpu_count()) + ' cores':26}{one['pictures_a_second']:11.2f}"
-                     f"{one['pictures'] / one['net']:11.2f}{one['not_the_net']:13.0%}{one['goal']:7.0%}")
+def to_text(results):
+    """Format the results as a table for the terminal."""
+    lines = ["", f"{'640x480 images to maps':26}{'images/s':>11}{'net only':>11}{'other steps':>13}{'goal':>7}"]
+    for net, row in results.items():
+        lines.append(f"{net + ' net, ' + str(os.cpu_count()) + ' cores':26}{row['images_per_second']:11.2f}"
+                     f"{row['images'] / row['net_seconds']:11.2f}{row['other_fraction']:13.0%}{row['goal']:7.0%}")
     return "\n".join(lines)
 
 

@@ -1,34 +1,32 @@
-"""python -m bench.shallow: the shallow net's training and prediction against the same net in PyTorch.
+"""python -m bench.shallow: training and prediction of the shallow net, compared with the same net in PyTorch.
 
-Theano and PyTorch start from the same weights, must give the same answers and losses, and then take turns on all
-cores; the quickest repeat of each round is taken, and the median of the rounds counts. Of PyTorch's two memory layouts
-the quicker one is compared. Then four epochs are trained as shallow.train does, to see what share of the time the
-updates have.
+Theano and PyTorch start from the same weights and must give the same outputs and losses. Then they take turns on all
+cores. The value of a round is the fastest repeat, the result is the median of the rounds, and the faster of PyTorch's
+two memory layouts counts. Then four epochs are trained as in shallow.train, to find the fraction of the time that its
+updates take.
 """
-import argparse
 import json
 import tempfile
-import time
 from pathlib import Path
 
-from bench.peer import Peer
-from common.errors import UserError, run
+from bench.peer import Peer, check_outputs, take_turns
+from common.arguments import Parser, positive_int
+from common.errors import run
 
 ROUNDS = 7
-# name, method, images, repeats a round, most of PyTorch's time that we allow ourselves
-WORKS = (("training step, 128 images", "train", 128, 2, 1.1), ("prediction, 128 images", "predict", 128, 3, 1.0),
+# name, method, images, repeats per round, goal: the highest ratio to PyTorch's time
+TASKS = (("training step, 128 images", "train", 128, 2, 1.1), ("prediction, 128 images", "predict", 128, 3, 1.0),
          ("prediction, 1 image", "predict", 1, 20, 1.0))
-EPOCHS, IMAGES = 4, 384  # of the training that is looked at
-TOLERANCE = 1e-3  # relative, between the answers and losses of the two
+EPOCHS, IMAGES = 4, 384  # of the training in `update_fraction`
+TOLERANCE = 1e-3  # relative, between outputs and losses
 
 
 def main():
-    """Time, print and write."""
-    parser = argparse.ArgumentParser(prog="python -m bench.shallow", description=__doc__.split("\n\n")[0],
-                                     epilog=__doc__.split("\n\n", 1)[1])
-    parser.add_argument("--peer", required=True, help="Python that has PyTorch")
-    parser.add_argument("--out", required=True, help="JSON to write")
-    parser.add_argument("--rounds", type=int, default=ROUNDS, help="default: %(default)s")
+    """Run the benchmark, print the results and write them."""
+    parser = Parser("bench.shallow", __doc__)
+    parser.add_argument("--peer", required=True, metavar="PYTHON", help="Python interpreter that has PyTorch")
+    parser.add_argument("--out", required=True, metavar="FILE", help="JSON file to write")
+    parser.add_argument("--rounds", type=positive_int, default=ROUNDS, help="number of rounds (default: %(default)s)")
     args = parser.parse_args()
 
     from common.files import write_json
@@ -37,30 +35,34 @@ def main():
 
     keep_freed_memory()
     with tempfile.TemporaryDirectory() as folder:
-        rows = against_pytorch(args.peer, Path(folder), args.rounds)
-        share = step_share(Path(folder))
-    write_json(args.out, {"unit": "s, median", "works": rows, "step_share": share, "versions": collect_versions()})
-    print(to_text(rows, share))
+        rows = compare_with_pytorch(args.peer, Path(folder), args.rounds)
+        fraction_of_updates = update_fraction(Path(folder))
+    write_json(args.out, {"unit": "s, median", "tasks": rows, "update_fraction": fraction_of_updates,
+                          "versions": collect_versions()})
+    print(to_text(rows, fraction_of_updates))
     print(args.out)
 
 
-def against_pytorch(python, folder, rounds):
-    """Seconds of both, by work.
+def compare_with_pytorch(python, folder, rounds):
+    """Time the tasks with Theano and PyTorch.
 
     Parameters
     ----------
-    python : path of the Python that has PyTorch
-    folder : path, for the weights that both start from
+    python : path
+        Python interpreter that has PyTorch.
+    folder : path
+        For the initial weights.
     rounds : int
 
     Returns
     -------
     list of dict
+        As of `bench.peer.take_turns`.
 
     Raises
     ------
     UserError
-        The two nets do not answer alike, or the peer stopped.
+        Outputs or losses differ, or the peer has stopped.
     """
     import numpy as np
 
@@ -79,34 +81,22 @@ def against_pytorch(python, folder, rounds):
     weights.save(folder / "weights.npz", parameters, settings)
     predictor = Predictor(folder / "weights.npz")
     schedule = settings["learning_rate"][0], settings["momentum"][0]
-    ours = {"train": lambda count: step.update(images[:count], targets[:count], *schedule),
-            "predict": lambda count: predictor.forward(images[:count])}
-    rows = []
-    with Peer(python, "pytorch_shallow.py", folder / "start.npz", json.dumps(settings)) as peer, \
-            progress(total=rounds * len(WORKS), unit="round", description="shallow net") as bar:
-        answers = [float(ours["predict"](128).mean()), *(float(ours["train"](128)) for _ in range(2))]
-        for layout in ("rows", "channels"):
-            theirs = peer.ask(f"{layout}:check", 128, 1)
-            if not np.allclose(answers, theirs, rtol=TOLERANCE):
-                raise UserError(f"PyTorch's net is not ours: mean answer and two losses {theirs}, ours {answers}; "
-                                "mend bench/peers/pytorch_shallow.py")
-        for name, what, count, repeats, goal in WORKS:
-            times = {"ours": [], "rows": [], "channels": []}
-            for _ in range(rounds):
-                times["ours"].append(_quickest(lambda: ours[what](count), repeats))  # noqa: B023  called at once
-                for layout in ("rows", "channels"):
-                    times[layout].append(min(peer.ask(f"{layout}:{what}", count, repeats)))
-                bar.update()
-            median = {kind: float(np.median(found)) for kind, found in times.items()}
-            pytorch = min(median["rows"], median["channels"])
-            rows.append({"work": name, "seconds": median["ours"], "pytorch": pytorch,
-                         "pytorch_layouts": {kind: median[kind] for kind in ("rows", "channels")},
-                         "ratio": median["ours"] / pytorch, "goal": goal})
-    return rows
+
+    def train(count):
+        return step.update(images[:count], targets[:count], *schedule)
+
+    def predict(count):
+        return predictor.forward(images[:count])
+
+    with Peer(python, "pytorch_shallow", folder / "start.npz", json.dumps(settings)) as peer, \
+            progress(total=rounds * len(TASKS), unit="round", description="shallow net") as bar:
+        expected = [float(predict(128).mean()), *(float(train(128)) for _ in range(2))]
+        check_outputs(peer, 128, {"Theano": expected}, TOLERANCE)
+        return take_turns(TASKS, {"train": {"theano": train}, "predict": {"theano": predict}}, peer, rounds, bar)
 
 
-def step_share(folder):
-    """Share of an epoch's time that its updates take when shallow.train's own loop runs, validation left out."""
+def update_fraction(folder):
+    """Return the fraction of an epoch's time that its updates take in the loop of shallow.train, without validation."""
     import h5py
     import numpy as np
 
@@ -130,21 +120,12 @@ def step_share(folder):
     return sum(row["step_seconds"] for row in epochs) / sum(row["seconds"] for row in epochs)
 
 
-def to_text(rows, share):
-    """The results as a table for people."""
+def to_text(rows, fraction_of_updates):
+    """Format the results as a table for the terminal."""
     lines = [f"\n{'shallow net, seconds':28}{'Theano':>9}{'PyTorch':>9}{'ratio':>8}{'goal':>7}"]
-    lines += [f"{row['work']:28}{row['seconds']:9.4f}{row['pytorch']:9.4f}{row['ratio']:7.2f}x{row['goal']:6.1f}x"
+    lines += [f"{row['task']:28}{row['theano']:9.4f}{row['pytorch']:9.4f}{row['ratio']:7.2f}x{row['goal']:6.1f}x"
               for row in rows]
-    return "\n".join([*lines, f"share of an epoch's time that is spent in its updates: {share:.1%}"])
-
-
-def _quickest(call, repeats):
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        call()
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
+    return "\n".join([*lines, f"updates take {fraction_of_updates:.1%} of an epoch's time"])
 
 
 if __name__ == "__main__":

@@ -1,32 +1,31 @@
-# Shared by the set-up scripts: what they say, and how Debian packages get onto the machine.
-# The caller has set `log` (a file) if it uses `logged`.
+# Shared by the setup scripts: messages, logs, Debian packages and pip.
+# A script that uses `logged` first sets `log`, the path of its log file.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$root"
 
-say() { printf '%s\n' "$*"; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
-# `set -e` alone would end a script without a word
+# `set -e` alone would end a script without a message
 set -E
-trap 'printf "error: %s, line %s failed (see %s)\n" "$0" "$LINENO" "${log:-above}" >&2' ERR
-trap 'printf "\ninterrupted: nothing half-made is used; the same command continues\n" >&2; exit 130' INT TERM
+trap 'printf "error: %s: line %s failed; see %s\n" "$0" "$LINENO" "${log:-the messages above}" >&2' ERR
+trap 'printf "\ninterrupted: no incomplete file is used; run the same command to continue\n" >&2; exit 130' INT TERM
 
-# start_log   an empty one, so that no error of an earlier run is quoted
+# start_log   start with an empty log, so that no error of an earlier run is quoted
 start_log() { mkdir -p "$(dirname "$log")" && : >"$log"; }
 
-# logged DESCRIPTION COMMAND...   run quietly; on failure, the end of the log says why
+# logged DESCRIPTION COMMAND...   run a command with its output in the log
 logged() {
-  local what=$1; shift
+  local description=$1; shift
   mkdir -p "$(dirname "$log")"
-  printf '\n== %s: %s\n' "$what" "$*" >>"$log"
+  printf '\n== %s: %s\n' "$description" "$*" >>"$log"
   "$@" >>"$log" 2>&1 </dev/null
 }
 
-# Debian packages, with what wants them. Two groups, for `make env` and `make caffe`.
+# Debian packages for `make env` and for `make caffe`, with the reason for each that needs one
 packages_env=(
   python3-venv        # build/env
   python3-dev         # Theano and pycaffe compile against Python's headers
-  g++                 # Theano compiles its graphs; its pure Python code fails on this numpy
+  g++                 # Theano compiles its graphs; its pure Python code fails with this numpy
   libopenblas-dev     # matrix products of both nets
 )
 packages_caffe=(
@@ -37,7 +36,7 @@ packages_caffe=(
   libprotobuf-dev protobuf-compiler
 )
 
-# missing_packages NAME...   those of them that are not installed
+# missing_packages NAME...   print those that are not installed
 missing_packages() {
   local name
   for name in "$@"; do
@@ -45,14 +44,14 @@ missing_packages() {
   done
 }
 
-# need_packages NAME...   install what is missing, where that is allowed, or print the command that does
+# need_packages NAME...   install missing packages; without root, print the command that installs them
 need_packages() {
   if [ -n "${CONDA_PREFIX:-}" ]; then
-    say "in a conda environment: compilers and libraries are those of environment.yml"
+    echo "conda environment: using the compilers and libraries of environment.yml"
     return
   fi
   if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
-    say "not a Debian system: it is up to you that these are there, under the names they have here: $*"
+    echo "not a Debian system: install these packages yourself (Debian's names): $*"
     return
   fi
   local missing as_root=()
@@ -60,21 +59,28 @@ need_packages() {
   [ -n "$missing" ] || return 0
   local command="apt-get update && apt-get install --yes --no-install-recommends $missing"
   if [ "$(id -u)" != 0 ]; then
-    sudo -n true 2>/dev/null || die "these Debian packages are missing, and only root can install them; run this, then the same command again:
+    sudo -n true 2>/dev/null || die "Debian packages are missing, and only root can install them; run this, then the same command again:
   sudo sh -c '$command'"
     as_root=(sudo -n)
   fi
-  say "installing Debian packages: $missing"
+  echo "installing Debian packages: $missing"
   logged "apt-get update" "${as_root[@]}" apt-get update ||
-    die "Debian's package list cannot be fetched (network? see $log); when it can, run: $command"
-  # an installation that was interrupted has to be finished first
+    die "Debian's package list: cannot be downloaded (see $log); check the network, then run: $command"
+  # finish an installation that was interrupted
   logged "dpkg --configure" "${as_root[@]}" dpkg --configure -a || true
   logged "apt-get install" "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends $missing ||
-    die "Debian's packages cannot be installed (see $log); put that right, or run by hand: $command"
+    die "Debian packages: cannot be installed (see $log); correct the cause, or run: $command"
 }
 
-# python_311   path of a Python 3.11: $PYTHON, conda's, or the system's, which Debian's Boost.Python is built for
+# install_requirements FILE   install the pins of a file into build/env
+install_requirements() {
+  # --no-deps: the file names every package, and no other may be installed
+  logged "pip" build/env/bin/python -m pip install --disable-pip-version-check --no-deps --requirement "$1" ||
+    die "$1: pip cannot install it: $(grep -E '^ *ERROR' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log); check the network and run the same command again"
+}
+
+# python_311   print the path of a Python 3.11: $PYTHON, conda's, or the system's, for which Debian's Boost.Python is built
 python_311() {
   local candidate
   for candidate in ${PYTHON:-${CONDA_PREFIX:+$CONDA_PREFIX/bin/python} /usr/bin/python3.11 python3.11 /usr/bin/python3 python3}; do

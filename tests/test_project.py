@@ -61,13 +61,13 @@ def test_doctor_gives_a_remedy_a_line(poor):
 def test_without_network_it_says_so(poor, tmp_path):
     (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")  # root, but apt-get fails
     process = shell(f"source setup/common.sh; log={tmp_path}/log; need_packages g++", PATH=poor)
-    assert process.returncode == 1 and "network?" in process.stderr and "apt-get install" in process.stderr
+    assert process.returncode == 1 and "check the network" in process.stderr and "apt-get install" in process.stderr
 
 
 @pytest.mark.parametrize("python", ["/no/such/python", "/bin/false"])
 def test_a_wrong_python_is_refused(python):
     process = shell("setup/env.sh", PYTHON=python)
-    assert process.returncode == 1 and f"Python 3.11 is needed (Theano 1.0.5 and numpy 1.23.5 run on no newer one), not {python}" \
+    assert process.returncode == 1 and f"Python 3.11 is required (Theano 1.0.5 and numpy 1.23.5 do not run on newer versions), not {python}" \
         in process.stderr
 
 

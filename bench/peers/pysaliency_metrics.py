@@ -1,15 +1,17 @@
-"""pysaliency's measures, timed on request: run by bench.metrics in an environment of its own.
+"""pysaliency's metrics: bench.metrics runs this module in an environment of its own.
 
-Reads lines `SCENE MEASURE REPEATS` and answers each with the median milliseconds and the value.
+Reads lines `CASE METRIC REPEATS` and prints the median in milliseconds for each.
 """
 import importlib.util
+import statistics
 import sys
-import time
 import types
 
 import numpy as np
 
-# `import pysaliency` wants PyTorch for its deep models; its measures do not, so the package's own import is left out
+from bench.timing import seconds_of_each
+
+# `import pysaliency` imports PyTorch for its deep models; its metrics do not need it, so its __init__ is not run
 package = types.ModuleType("pysaliency")
 package.__path__ = importlib.util.find_spec("pysaliency").submodule_search_locations
 sys.modules["pysaliency"] = package
@@ -18,13 +20,13 @@ from pysaliency import metrics  # noqa: E402
 from pysaliency.roc import general_roc  # noqa: E402
 
 
-def measures(scene):
-    """Callables by measure, each from plain arrays to a score, as pysaliency's own models call them."""
-    saliency, density = scene["saliency"], scene["density"]
-    ys, xs = np.nonzero(scene["fixations"])
+def metric_calls(case):
+    """Return functions by metric that compute a score from plain arrays, as pysaliency's own models do."""
+    saliency, density = case["saliency"], case["density"]
+    ys, xs = np.nonzero(case["fixations"])
     noise = np.random.RandomState(42)
 
-    def judd():
+    def auc_judd():
         jittered = saliency + noise.rand(*saliency.shape) * 1e-7
         unfixated = np.ones(saliency.shape, bool)
         unfixated[ys, xs] = False
@@ -35,23 +37,19 @@ def measures(scene):
         "CC": lambda: metrics.CC(saliency, density),
         "NSS": lambda: metrics.NSS(saliency, xs, ys).mean(),
         "KL": lambda: metrics.MIT_KLDiv(saliency, density),
-        "AUC-Judd": judd,
+        "AUC-Judd": auc_judd,
     }
 
 
 def main():
-    """Serve timings until the input ends."""
-    np.seterr(divide="ignore")  # its KL takes the logarithm of 0 on purpose
-    scenes = {path: measures(dict(np.load(path))) for path in sys.argv[1:]}
+    """Print timings on request until the input ends."""
+    np.seterr(divide="ignore")  # pysaliency's KL takes the logarithm of 0 on purpose
+    cases = {path: metric_calls(dict(np.load(path))) for path in sys.argv[1:]}
     for line in sys.stdin:
-        path, measure, repeats = line.rsplit(maxsplit=2)
-        call, seconds = scenes[path][measure], []
-        value = call()  # compiles, warms the caches
-        for _ in range(int(repeats)):
-            start = time.perf_counter()
-            call()
-            seconds.append(time.perf_counter() - start)
-        print(1000 * float(np.median(seconds)), float(value), flush=True)
+        path, metric, repeats = line.rsplit(maxsplit=2)
+        call = cases[path][metric]
+        call()  # compiles the code and fills the caches
+        print(1000 * statistics.median(seconds_of_each(call, int(repeats))), flush=True)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""The deep net in PyTorch, timed on request: run by bench.deep in an environment of its own.
+"""The deep net in PyTorch: bench.deep runs this module in an environment of its own.
 
-Argument: an .npz with the weights, a batch, and the solver's settings. Requests and answers are those of serve.py.
+Argument: an .npz with the weights, a batch and the solver's settings. The protocol is that of serve.py.
 """
 import sys
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from serve import serve
+
+from bench.peers.serve import serve
 
 
 class Net(torch.nn.Module):
@@ -28,7 +29,7 @@ class Net(torch.nn.Module):
             self.deconv.weight.copy_(torch.from_numpy(weights["deconv.W"]))
 
     def forward(self, images):
-        """(n, 3, h, w) -> (n, 1, h, w)."""
+        """Map images, (n, 3, h, w), to saliency maps, (n, 1, h, w)."""
         for index, conv in enumerate(self.convs, 1):
             images = conv(images)
             if index < 9:
@@ -40,7 +41,7 @@ class Net(torch.nn.Module):
         return self.deconv(images)
 
 
-class Work:
+class Trainer:
     """The net in one memory layout, with its optimiser."""
 
     def __init__(self, arrays, layout):
@@ -52,11 +53,11 @@ class Work:
         biases = [value for name, value in self.net.named_parameters() if name.endswith("bias")]
         self.optimiser = torch.optim.SGD(
             [{"params": weights, "weight_decay": decay}, {"params": biases, "lr": 2 * rate}],
-            lr=rate, momentum=momentum, fused=True)  # fused: its quickest
+            lr=rate, momentum=momentum, fused=True)  # fused is its fastest
 
     def train(self, batch):
-        """One update as Caffe's solver makes it; the loss before it."""
-        self.optimiser.zero_grad(set_to_none=False)  # keeps the arrays, which is quicker here than new ones
+        """Update the weights once like Caffe's solver; return the loss before the update."""
+        self.optimiser.zero_grad(set_to_none=False)  # reusing the arrays is faster here
         loss = F.mse_loss(self.net(self.images[:batch]), self.labels[:batch], reduction="sum") / (2 * batch)
         loss.backward()
         self.optimiser.step()
@@ -64,10 +65,10 @@ class Work:
 
     @torch.inference_mode()
     def predict(self, batch):
-        """The net's answers."""
+        """Predict the outputs of the first `batch` images."""
         return self.net(self.images[:batch])
 
 
 if __name__ == "__main__":
     arrays = dict(np.load(sys.argv[1]))
-    serve(lambda layout: Work(arrays, layout))
+    serve(lambda layout: Trainer(arrays, layout))

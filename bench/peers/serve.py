@@ -1,33 +1,32 @@
-"""What the PyTorch peers share: timings on request, in both of PyTorch's memory layouts."""
+"""Server of the PyTorch peers: timings on request, in both of PyTorch's memory layouts."""
 import sys
-import time
 
 import torch
 
-LAYOUTS = {"rows": torch.contiguous_format, "channels": torch.channels_last}
+from bench.timing import seconds_of_each
+
+LAYOUTS = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def serve(make):
-    """Answer lines `LAYOUT:WORK BATCH REPEATS` on standard input until it ends.
+    """Process lines `LAYOUT:METHOD BATCH REPEATS` of standard input until it ends, with one line of numbers each.
 
-    `train` and `predict` are answered with the seconds of every repeat, `check` with the mean answer and the loss
-    before each of two updates.
+    For `train` and `predict` the numbers are the seconds of each repeat. For `check` they are the mean output and the
+    losses before two successive updates.
 
     Parameters
     ----------
-    make : callable (memory layout) -> object with train(batch) -> float and predict(batch) -> tensor
+    make : callable
+        Function of a memory layout. Its result has the methods train(batch) -> float and predict(batch) -> tensor.
     """
-    works = {name: make(layout) for name, layout in LAYOUTS.items()}
+    nets = {name: make(layout) for name, layout in LAYOUTS.items()}
     for line in sys.stdin:
-        what, batch, repeats = line.split()
-        layout, what = what.split(":")
-        work, batch = works[layout], int(batch)
-        if what == "check":
-            print(float(work.predict(batch).mean()), *(work.train(batch) for _ in range(2)), flush=True)
-            continue
-        seconds = []
-        for _ in range(int(repeats)):
-            start = time.perf_counter()
-            getattr(work, what)(batch)
-            seconds.append(time.perf_counter() - start)
-        print(*seconds, flush=True)
+        task, batch, repeats = line.split()
+        layout, method = task.split(":")
+        net, batch = nets[layout], int(batch)
+        if method == "check":
+            numbers = [float(net.predict(batch).mean()), *(net.train(batch) for _ in range(2))]
+        else:
+            call = getattr(net, method)
+            numbers = seconds_of_each(lambda call=call, batch=batch: call(batch), int(repeats))
+        print(*numbers, flush=True)
