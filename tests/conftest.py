@@ -58,7 +58,7 @@ def deep_weights(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shallow_weights(tmp_path_factory):
-    """An .npz of the shallow net as it starts."""
+    """An .npz of the shallow net with its initial weights."""
     from shallow import network, weights
 
     path = tmp_path_factory.mktemp("shallow") / "weights.npz"
@@ -68,24 +68,24 @@ def shallow_weights(tmp_path_factory):
 
 
 def python(*arguments, cwd=REPOSITORY, **environment):
-    """Run Python as a user would, in the repository, with a few more environment variables; the finished process."""
+    """Run Python in the repository with the environment of a user, plus `environment`; return the finished process."""
     return subprocess.run([sys.executable, *map(str, arguments)], cwd=cwd, text=True, capture_output=True, check=False,
                           env={**USER_ENVIRONMENT, **environment})
 
 
 def command(module, *arguments, **environment):
-    """Run `python -m module arguments` likewise."""
+    """Run `python -m module arguments` in the same way."""
     return python("-m", module, *arguments, **environment)
 
 
 def begin(*arguments, **kwargs):
-    """Begin what `python` runs to its end, and return the running process; `kwargs` of subprocess.Popen."""
+    """Start Python in the same way and return the running process; `kwargs` are those of subprocess.Popen."""
     return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=REPOSITORY, text=True, env=USER_ENVIRONMENT,
                             **kwargs)
 
 
 def one_line(process):
-    """What a failed command says: its last line on stderr. There must be no traceback."""
+    """Return the error of a failed command: its last line on stderr, without a traceback above it."""
     assert process.returncode != 0
     assert "Traceback" not in process.stderr, process.stderr
     return process.stderr.strip().splitlines()[-1]

@@ -37,7 +37,7 @@ def test_make_alone_prints_help():
 
 @pytest.fixture
 def poor(tmp_path):
-    """A PATH on which nobody is root, sudo is refused and no Debian package is installed."""
+    """A PATH with commands that fail as for a user who is not root, without sudo and without Debian packages."""
     for name, body in {"id": "echo 1000", "sudo": "exit 1", "dpkg-query": "exit 1", "apt-get": "exit 100"}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{body}\n")
         (tmp_path / name).chmod(0o755)
