@@ -88,7 +88,7 @@ def test_an_interruption_keeps_whole_parts_and_prints_one_line(tmp_path, sent, c
     process.send_signal(sent)
     errors = process.communicate(timeout=60)[1]
     assert process.returncode == code and "Traceback" not in errors, errors
-    assert "the same command continues" in errors
+    assert "run the same command to continue" in errors
     assert [path.name for path in (tmp_path / "data").iterdir()] == ["out.parts"]
 
 
