@@ -1,9 +1,10 @@
-"""Check a data set: number and size of its images, fixations, missing and damaged files, and a contact sheet.
+"""Check a data set: number and size of images, fixations, missing and damaged files; and draw an overview image.
 
-Per split, the report lists: the number of images and the published number, image sizes, fixations per image, points
-outside the frame, points on a pixel that already has one, images without fixations, identical images and unreadable
-files. MD5 sums of the archives in or beside the data folder are compared with known ones. OUT/NAME-SPLIT.png shows ten
-images with their fixations and density maps. The exit code is 1 if something is missing or damaged.
+Per split, the report lists: the number of images found and the published number, image sizes, fixations per image,
+points outside the frame, several points on the same pixel, images without fixations, identical images and unreadable
+files. The MD5 sums of archives in the data folder, its parent or its subfolders are compared with the published ones.
+OUT/NAME-SPLIT.png shows ten images with their fixations and density maps. The exit code is 1 if something is missing
+or damaged.
 """
 import hashlib
 import sys
@@ -28,7 +29,7 @@ def main():
     parser = Parser("data.check", __doc__)
     add_dataset_arguments(parser, required=True)
     parser.add_argument("--split", action="append", help="check only this split; may be repeated (default: all splits)")
-    parser.add_argument("--out", default="build/check", help="folder for the contact sheets (default: %(default)s)")
+    parser.add_argument("--out", default="build/check", help="folder for the overview images (default: %(default)s)")
     parser.add_jobs()
     args = parser.parse_args()
     source = SOURCES.get(args.dataset.split("+")[0], {})

@@ -1,12 +1,12 @@
-"""Prepare a net's training data from any data set: in parallel, in parts, resumable.
+"""Prepare a net's training data from any data set, in parallel and in parts; resume an interrupted preparation.
 
-A net describes its work as a `Job`. Worker processes read the images, in parts of `PART_SIZE`, and write the arrays of
-each part into OUT.parts, as HDF5. The name of a part holds a hash of everything that its content depends on, so an
-interrupted preparation continues with the parts that are missing. When all parts are complete, the net's writer joins
-them. OUT appears last, as a whole, with manifest.json in it. If the files of the data set (names, sizes, dates) or our
-code change later, the next run prepares OUT again.
+A `Job` describes how to prepare the data of a net. Worker processes read the samples, in parts of `PART_SIZE`, and
+write the arrays of each part into OUT.parts, as HDF5. The file name of a part contains a hash of everything that
+determines its content, so that an interrupted preparation resumes with the missing parts. When all parts are
+complete, `Job.write` combines them. OUT, including manifest.json, is then created in one step. If the files of the
+data set (names, sizes, dates) or our code change later, the next run prepares OUT again.
 
-This module imports neither net.
+This module does not import the code of either net.
 """
 import contextlib
 import hashlib
@@ -28,8 +28,8 @@ from data.dataset import Swapped, shuffled
 from data.options import add_dataset_arguments, open_dataset
 
 SEED = 2016
-PART_SIZE = 25  # images per part
-MIN_IMAGES = 10  # fewer cannot be split into training and validation images
+PART_SIZE = 25  # samples per part
+MIN_IMAGES = 10  # minimum number of images for a split into training and validation images
 MAX_NAMED = 10  # number of left-out images that are listed on stderr; the manifest lists all
 
 
@@ -41,22 +41,22 @@ class Job:
     ----------
     net : str, "shallow" or "deep"
     compute : callable (data.dataset.Sample, *arguments) -> dict of str: array
-        Arrays of one sample, of the same names, shapes and dtypes for all samples. Runs in worker processes, so it
-        must be picklable.
+        Computes the arrays of one sample; names, shapes and dtypes must be the same for all samples. Runs in worker
+        processes, so it must be picklable.
     write : callable (folder, names, train, read) -> dict
-        Writes the net's files into `folder`. `names` are the images that could be read, in the order of the split; the
-        first `train` of them are for training. `read("image", "map")` iterates over these arrays of all samples, in
-        the same order, as tuples; memory holds one part. Returns what the manifest gets in addition.
+        Writes the net's files into `folder`. `names` are the samples that were not left out, in order; the first
+        `train` of them are for training. `read("image", "map")` yields a tuple of these arrays for each sample, in the
+        same order, and keeps only one part in memory. Returns additional entries for the manifest.
     validation_fraction : float
-        Fraction of the images that is held out.
+        Fraction of the samples that is used for validation.
     part_bytes, output_bytes : int
         Disk space per image in the parts and in the net's files.
     code : list of path
         Source files that the arrays depend on, besides those of data/ and common/images.py.
     arguments : tuple
-        Further arguments of `compute`, as JSON can hold them.
+        Further arguments of `compute`; must be JSON-serialisable.
     settings : dict
-        The net's settings for the manifest. A folder that was prepared with others is not overwritten.
+        The net's settings for the manifest. A folder that was prepared with other settings is not overwritten.
     """
 
     net: str
@@ -73,7 +73,8 @@ class Job:
 def add_arguments(parser):
     """Add the options of every preparation: data set, --out, --limit, --skip-bad, --seed and --jobs."""
     add_dataset_arguments(parser, default="synthetic")
-    parser.add_argument("--out", required=True, metavar="FOLDER", help="folder to write; appears when complete")
+    parser.add_argument("--out", required=True, metavar="FOLDER",
+                        help="output folder; created when all data are complete")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="use only the first N images after shuffling")
     parser.add_argument("--skip-bad", action="store_true",
                         help="leave out images that cannot be read, and list them, instead of stopping at the first")
@@ -82,9 +83,9 @@ def add_arguments(parser):
 
 
 def prepare(job, dataset, root, out, limit=None, seed=SEED, jobs=1, skip_bad=False):
-    """Write the folder `out`, complete or not at all; finished parts stay for the next run.
+    """Write the folder `out`, only when it is complete; after an interruption, finished parts are kept.
 
-    Images are shuffled once, by name and seed; the last ones validate.
+    The order of the images depends only on their names and the seed; the last ones are for validation.
 
     Parameters
     ----------
@@ -97,13 +98,14 @@ def prepare(job, dataset, root, out, limit=None, seed=SEED, jobs=1, skip_bad=Fal
     jobs : int
         Number of worker processes. Each holds one image and its density map, and the arrays of one part.
     skip_bad : bool
-        Leave out images that cannot be read; stderr and the manifest list them. Exchanged coordinates remain an error.
+        Leave out images that cannot be read; stderr and the manifest list them. Swapped
+        coordinates are always an error.
 
     Raises
     ------
     UserError
-        The data set cannot be read, or is too small; `out` was prepared with other settings, or is a folder of
-        something else; another process prepares it; the disk is too small.
+        The data set cannot be read, or is too small; `out` was prepared with other settings, or contains other
+        files; another process is preparing it; there is not enough disk space.
     """
     out = Path(out)
     source = open_dataset(dataset, "train", root)
@@ -115,8 +117,8 @@ def prepare(job, dataset, root, out, limit=None, seed=SEED, jobs=1, skip_bad=Fal
         return
     names = shuffled(source.names, seed)[:limit]
     if len(names) < MIN_IMAGES:
-        raise UserError(f"{dataset}: {len(names)} training images are too few to hold some out; at least {MIN_IMAGES} "
-                        "are needed")
+        raise UserError(f"{dataset}: {len(names)} training images are too few for a training and a validation "
+                        f"set; at least {MIN_IMAGES} are needed")
     folder = _parts_folder(out)
     parts = _plan_parts(folder, names, stamps, job)
     _check_space(out.parent, parts, job)
@@ -131,7 +133,7 @@ def prepare(job, dataset, root, out, limit=None, seed=SEED, jobs=1, skip_bad=Fal
 
 
 def _is_prepared(out, settings, fingerprint, skip_bad):
-    """Return True if `out` is up to date; raise UserError if it is another preparation or a foreign folder."""
+    """Return True if `out` is up to date; raise UserError if it has other settings or was not made here."""
     manifest = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
     prepared = {"net", "fingerprint"} <= set(manifest)
     for folder in (_parts_folder(out),) if prepared else (out, _parts_folder(out)):
@@ -157,7 +159,7 @@ def _is_prepared(out, settings, fingerprint, skip_bad):
 
 def _parts_folder(out):
     """Return the path of the folder of parts, beside `out`."""
-    resolved = out.resolve()  # "." has no name
+    resolved = out.resolve()  # Path(".").name is empty
     return out.parent / f"{resolved.name}.parts" if out.name else resolved.with_name(f"{resolved.name}.parts")
 
 
@@ -167,17 +169,17 @@ def _is_part(path):
 
 
 def _collect_stamps(source, code, skip_bad):
-    """Collect what changes when samples change: names, sizes and dates of their files, and the code that reads them.
+    """Collect what identifies a version of the samples: names, sizes and dates of their files, and the code in use.
 
     Returns
     -------
     dict of str: list
-        By name of the sample; under "" what all samples depend on.
+        By sample name; the key "" has what all samples depend on.
 
     Raises
     ------
     UserError
-        Files are missing; not with `skip_bad`.
+        Files are missing and `skip_bad` is False.
     """
     code = sorted([*Path(__file__).parent.glob("*.py"), Path(images.__file__), *map(Path, code)])
     stamps, missing = {name: [] for name in ("", *source.names)}, []
@@ -192,8 +194,8 @@ def _collect_stamps(source, code, skip_bad):
         except OSError:
             missing.append(path)
     if missing and not skip_bad:
-        raise UserError(f"{missing[0]}: missing, {len(missing)} of {len(source.files)} files in all; unpack the "
-                        "archive again, or leave such images out with --skip-bad")
+        raise UserError(f"{missing[0]}: missing ({len(missing)} of {len(source.files)} files in all); unpack the "
+                        "archive again, or use --skip-bad to leave such images out")
     return stamps
 
 
@@ -235,7 +237,7 @@ def _compute_parts(source, parts, job, folder, jobs, skip_bad):
     from common.progress import progress
 
     for path in folder.iterdir():
-        # a part of other settings or files, or one that lacks images which this run must not leave out
+        # made with other settings or files, or with images left out although --skip-bad is not given now
         if path.suffix == ".h5" and (path not in parts or not skip_bad and _read_summaries([path])[1]):
             path.unlink()
     missing = [path for path in parts if not path.is_file()]
@@ -254,15 +256,15 @@ def _write_part(path, samples, compute, arguments, skip_bad):
     import h5py
 
     cv2.setNumThreads(1)  # every core has a worker process already
-    columns, bad = defaultdict(list), {}
+    columns, left_out = defaultdict(list), {}
     while samples:
         sample = samples.pop(0)  # releases the memory of the previous image
         try:
             arrays = compute(sample, *arguments)
         except UserError as error:
-            if not skip_bad or isinstance(error, Swapped):  # exchanged coordinates are a fault of the whole data set
+            if not skip_bad or isinstance(error, Swapped):  # swapped coordinates are a fault of the whole data set
                 raise
-            bad[sample.name] = str(error)
+            left_out[sample.name] = str(error)
             continue
         for name, array in arrays.items():
             columns[name].append(array)
@@ -272,7 +274,7 @@ def _write_part(path, samples, compute, arguments, skip_bad):
         for name, rows in columns.items():
             part[name] = rows
             digest.update(repr(rows).encode() if name == "name" else np.stack(rows).tobytes())
-        part.attrs["sha256"], part.attrs["bad"] = digest.hexdigest(), json.dumps(bad)
+        part.attrs["sha256"], part.attrs["bad"] = digest.hexdigest(), json.dumps(left_out)
 
 
 def _join_parts(out, parts, job, about):
@@ -284,20 +286,20 @@ def _join_parts(out, parts, job, about):
     parts : list of path, in order
     job : Job
     about : dict
-        What the manifest holds about the source and the settings.
+        Entries of the manifest for the source and the settings.
     """
-    names, bad, digests = _read_summaries(parts)
+    names, left_out, digests = _read_summaries(parts)
     if len(names) < MIN_IMAGES:
-        raise UserError(f"{out}: {len(names)} images could be read, too few to hold some out; "
-                        f"the first that could not: {next(iter(bad.values()), '')}")
-    for line in list(bad.values())[:MAX_NAMED]:
+        raise UserError(f"{out}: {len(names)} images could be read, too few for a training and a validation set; "
+                        f"the first unreadable one: {next(iter(left_out.values()), '')}")
+    for line in list(left_out.values())[:MAX_NAMED]:
         print(f"left out: {line}", file=sys.stderr)
     val = round(job.validation_fraction * len(names))
     train = len(names) - val
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         details = job.write(folder, names, train, lambda *arrays: _read_arrays(parts, arrays))
-        manifest = {**about, "images": len(names), "train": train, "val": val, **details, "left_out": bad,
+        manifest = {**about, "images": len(names), "train": train, "val": val, **details, "left_out": left_out,
                     "sha256": hashlib.sha256("".join(digests).encode()).hexdigest()}
         write_json(folder / "manifest.json", manifest)
     return manifest
@@ -305,18 +307,18 @@ def _join_parts(out, parts, job, about):
 
 def _read_summaries(parts):
     """Return the names of all samples, {name: error} of those left out, and the hash of each part."""
-    names, bad, digests = [], {}, []
+    names, left_out, digests = [], {}, []
     for path in parts:
         with _open_part(path) as part:
-            bad.update(json.loads(part.attrs["bad"]))
+            left_out.update(json.loads(part.attrs["bad"]))
             digests.append(part.attrs["sha256"])
             if "name" in part:
                 names += list(part["name"].asstr())
-    return names, bad, digests
+    return names, left_out, digests
 
 
 def _read_arrays(parts, arrays):
-    """Iterate over the samples of all parts in order, as tuples of the arrays of these names."""
+    """Yield, for each sample of all parts in order, a tuple of the arrays with these names."""
     for path in parts:
         with _open_part(path) as part:
             if "name" in part:

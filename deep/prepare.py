@@ -1,9 +1,10 @@
 """python -m deep.prepare: prepare the training data of the deep net from any data set.
 
 OUT/train_000.h5, val_000.h5 and so on are shards for Caffe's HDF5Data layer: data, float32 (n, 3, h, w) BGR, and label,
-float32 (n, 1, h, w), both about [-1, 1]; with --mirror also train_mirrored_000.h5. OUT/manifest.json holds the source,
-the settings, the counts, the means that were subtracted, the images left out, and hashes. The last 10% of the shuffled
-images validate (section 4.2). The same command continues an interrupted preparation.
+float32 (n, 1, h, w); with --mirror also train_mirrored_000.h5. data is about [-1, 1]; label is the density map in grey
+levels minus its mean, times 2/255 (about -0.24 to 1.76 with the authors' mean). OUT/manifest.json lists the data set,
+the settings, the numbers of images, the subtracted means, the images left out, and hashes of the data. The last 10% of
+the shuffled images are for validation (section 4.2). The same command resumes an interrupted preparation.
 """
 from collections import defaultdict
 from functools import partial
@@ -29,8 +30,8 @@ def main():
     parser.add_argument("--mirror", action="store_true",
                         help="add mirrored copies of the training images, after all others")
     parser.add_argument("--means", choices=["training", "authors"], default="training",
-                        help="means to subtract from images and density maps: those of these training images, or the "
-                             "constants of the authors' code (default: %(default)s)")
+                        help="means to subtract from images and density maps: computed from the training images, or "
+                             "the constants of the authors' code (default: %(default)s)")
     args = parser.parse_args()
     prepare(args.dataset, args.data_root, args.out, args.preset, args.mirror, args.means, limit=args.limit,
             seed=args.seed, jobs=args.jobs, skip_bad=args.skip_bad)

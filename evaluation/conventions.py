@@ -1,7 +1,7 @@
 """The two scoring conventions: the MIT saliency benchmark's and the SALICON server's.
 
-They differ in three metrics (shuffled AUC, AUC-Borji, NSS) and in the negatives of shuffled AUC. All other metrics
-are the same (evaluation/metrics.py).
+They differ in AUC-Borji, NSS and shuffled AUC; for shuffled AUC, the negatives differ too. The other six metrics are
+the same (evaluation/metrics.py).
 """
 import abc
 
@@ -10,7 +10,9 @@ from evaluation.negatives import count_all_fixations, count_fixations, count_oth
 
 
 class Convention(abc.ABC):
-    """Rules for the metrics in which two benchmarks differ. Objects hold no data, so workers receive them cheaply.
+    """Definition of the metrics that differ between the two benchmarks.
+
+    Instances have no data, so sending them to worker processes is cheap.
 
     Attributes
     ----------
@@ -22,7 +24,7 @@ class Convention(abc.ABC):
 
     @abc.abstractmethod
     def prepare(self, dataset):
-        """Prepare the source from which `make_negatives` takes the negatives of any image; called once per data set.
+        """Return the data that `make_negatives` needs for all images; called once per data set.
 
         Parameters
         ----------
@@ -35,7 +37,7 @@ class Convention(abc.ABC):
 
     @abc.abstractmethod
     def make_negatives(self, source, index, sample, seed):
-        """Return the negatives of shuffled AUC for an image.
+        """Return the negatives of shuffled AUC for an image: fixations on other images.
 
         Parameters
         ----------
@@ -45,15 +47,16 @@ class Convention(abc.ABC):
             Position of the image in the data set.
         sample : data.dataset.Sample
         seed : int
+            Seed of the data set; `index` makes it different for each image.
 
         Returns
         -------
-        (H, W), as `compute_scores` takes it
+        array (H, W), passed to `compute_scores` as `negatives`
         """
 
     @abc.abstractmethod
     def compute_scores(self, saliency, *, points, fixations, negatives, seed):
-        """Compute the three metrics of one map.
+        """Compute shuffled AUC, AUC-Borji and NSS of one saliency map.
 
         Parameters
         ----------
@@ -61,24 +64,27 @@ class Convention(abc.ABC):
         points : float (N, 2), (x, y), inside the frame
             All fixations.
         fixations : metrics.Fixations
-            Pixels of `points`.
+            The fixated pixels, computed from `points`.
         negatives : (H, W)
             Result of `make_negatives`.
         seed : int or tuple of int
+            Seed of this image.
 
         Returns
         -------
-        dict of float: "AUC-shuffled", "AUC-Borji", "NSS"
+        dict of str: float, with the keys "AUC-shuffled", "AUC-Borji" and "NSS"
         """
 
 
 class MIT(Convention):
-    """MIT saliency benchmark: fixations of 10 random other images are the negatives; a fixated pixel counts once."""
+    """MIT saliency benchmark: fixations of 10 random other images are the negatives; a fixated pixel counts
+    once, even with several fixations.
+    """
 
     name = "mit"
 
     def prepare(self, dataset):
-        """Return the data set itself: each image has its own random images."""
+        """Return the data set itself, because other images are drawn at random for each image."""
         return dataset
 
     def make_negatives(self, source, index, sample, seed):
@@ -86,19 +92,21 @@ class MIT(Convention):
         return mark_other_fixations(source, index, seed)
 
     def compute_scores(self, saliency, *, points, fixations, negatives, seed):
-        """Compute shuffled AUC, AUC-Borji and NSS of evaluation/metrics.py."""
+        """Compute shuffled AUC, AUC-Borji and NSS as defined in evaluation/metrics.py."""
         return {"AUC-shuffled": metrics.auc_shuffled(saliency, fixations, negatives, rng=seed),
                 "AUC-Borji": metrics.auc_borji(saliency, fixations, rng=seed),
                 "NSS": metrics.nss(saliency, fixations)}
 
 
 class SALICON(Convention):
-    """SALICON server: fixations of all other images are the negatives; every fixation counts."""
+    """SALICON server: fixations of all other images are the negatives; several fixations on one pixel
+    are counted separately.
+    """
 
     name = "salicon"
 
     def prepare(self, dataset):
-        """Count the fixations of all images, int (H, W)."""
+        """Return the number of fixations on each pixel over all images, int (H, W)."""
         return count_all_fixations(dataset)
 
     def make_negatives(self, source, index, sample, seed):
@@ -106,7 +114,7 @@ class SALICON(Convention):
         return count_other_fixations(source, sample)
 
     def compute_scores(self, saliency, *, points, fixations, negatives, seed):
-        """Compute shuffled AUC, AUC-Borji and NSS of evaluation/salicon.py."""
+        """Compute shuffled AUC, AUC-Borji and NSS as defined in evaluation/salicon.py."""
         counts = count_fixations(points, saliency.shape)
         return {"AUC-shuffled": salicon.auc_shuffled(saliency, counts, negatives),
                 "AUC-Borji": salicon.auc_borji(saliency, counts), "NSS": salicon.nss(saliency, counts)}

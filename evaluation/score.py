@@ -2,13 +2,13 @@
 
 Writes OUT.csv, one row per image, and OUT.json, the means with bootstrap 95% intervals. Maps are an HDF5 file
 (predictions.h5 of models.predict, or any file with one 2-D array per image) or a folder of .npy, .mat or grey
-images, named as the images of the data set. A map that differs in size from its image is resized as in the benchmark.
-Undefined metrics (NaN) are left out of the mean and counted. If an image cannot be scored, the reason stands
-in its row, the other images are scored, and the exit code is 1.
+images, with the same names as the images of the data set. A map that differs in size from its image is resized as in
+the MIT benchmark. Undefined metrics (NaN) are left out of the mean and counted. If an image cannot be scored, the
+reason is written in its row, the other images are scored, and the exit code is 1.
 
-Conventions: "mit" is the MIT benchmark's (evaluation/metrics.py), with the fixations of 10 random other images
-as negatives of shuffled AUC; "salicon" is the SALICON server's (evaluation/salicon.py), with the fixations of all
-other images. The baseline of IG is the centre prior of the training images.
+Conventions: "mit" is the MIT benchmark's (evaluation/metrics.py), which takes the negatives of shuffled AUC from the
+fixations of 10 other, randomly chosen images; "salicon" is the SALICON server's (evaluation/salicon.py), which takes
+them from all other images. Information gain (IG) is measured relative to the centre prior of the training images.
 """
 import contextlib
 import csv
@@ -34,19 +34,22 @@ def main():
     parser = Parser("evaluation.score", __doc__)
     maps_options = parser.add_mutually_exclusive_group(required=True)
     maps_options.add_argument("--predictions", metavar="PATH", help="HDF5 file or folder of saliency maps")
-    maps_options.add_argument("--baseline", choices=BASELINES, help="score a baseline instead")
+    maps_options.add_argument("--baseline", choices=BASELINES, help="score this baseline instead of predictions")
     parser.add_argument("--model", metavar="NAME",
                         help="name of the model in tables (default: as in the file, or the folder's name)")
     add_dataset_arguments(parser, default="synthetic")
-    parser.add_argument("--split", help="split to score (default: test, or val where test fixations are not public)")
+    parser.add_argument("--split", help="split to score (default: test, or val if the fixations of the test split are "
+                                        "not public)")
     parser.add_argument("--out", required=True, metavar="PATH",
                         help="path without suffix: OUT.csv and OUT.json are written")
     parser.add_argument("--convention", choices=CONVENTIONS, default="mit",
                         help="scoring convention (default: %(default)s)")
-    parser.add_argument("--prior", metavar="FILE", help="load the centre prior from this .npz, or save it there")
+    parser.add_argument("--prior", metavar="FILE",
+                        help=".npz of the centre prior: loaded if it exists, otherwise computed and saved")
     parser.add_seed(SEED)
     parser.add_jobs()
-    parser.add_argument("--dask", metavar="ADDRESS", help="use this Dask cluster; local: start one on this machine")
+    parser.add_argument("--dask", metavar="ADDRESS",
+                        help='address of a Dask cluster, or "local" to start one on this machine')
     args = parser.parse_args()
 
     from data.dataset import scored_split

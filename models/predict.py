@@ -1,7 +1,8 @@
 """python -m models.predict: predict saliency maps for images, videos, or the images of a data set.
 
 Writes OUT/predictions.h5 with one float32 map per image, and the files that --formats names: png (the map in grey),
-overlay (a heat map over the image) and npy for each image; lsun, salicon and mit300 for these challenges. For each
+overlay (a heat map over the image) and npy for each image; lsun, salicon and mit300 (submission
+files for these challenges). For each
 video it writes OUT/NAME.mp4, with the heat map over each frame. An image or video that cannot be read is reported and
 left out, and the exit code is 1.
 """
@@ -66,14 +67,14 @@ def main():
 def parse_arguments():
     """Parse the command line; exit with code 2 if an option or value is wrong."""
     parser = Parser("models.predict", __doc__)
-    parser.add_argument("--net", choices=NETS, required=True)
+    parser.add_argument("--net", choices=NETS, required=True, help="net to use")
     parser.add_argument("--weights", required=True, help="weights.npz (shallow) or .caffemodel (deep)")
     parser.add_argument("--images", nargs="+", metavar="PATH",
-                        help="image files, folders of images, patterns such as 'a/*.jpg', or videos; an argument that "
-                             "holds several is split at white space, as a shell does")
+                        help="image files, folders of images, patterns such as 'a/*.jpg', or videos; an argument with "
+                             "several paths is split at white space, as in a shell")
     add_dataset_arguments(parser)
-    parser.add_argument("--split", help="split of the data set (default: test, or val if the fixations of test are not "
-                                        "public)")
+    parser.add_argument("--split", help="split of the data set (default: test, or val if the fixations of the test "
+                                        "split are not public)")
     parser.add_argument("--limit", type=positive_int, metavar="N",
                         help="predict only the first N images, and the first N frames of a video")
     parser.add_argument("--option", action="append", default=[], type=option, metavar="NAME=VALUE",
@@ -81,7 +82,7 @@ def parse_arguments():
                              "scaling=consistent, longest_side=512, engine=opencv (deep); may be given several times")
     parser.add_argument("--formats", nargs="+", default=[], choices=[*IMAGE_FORMATS, *CHALLENGES], metavar="FORMAT",
                         help=f"any of {', '.join([*IMAGE_FORMATS, *CHALLENGES])} (default: png with --images)")
-    parser.add_argument("--model", help="name of the model in the files of a challenge (default: that of the net)")
+    parser.add_argument("--model", help="model name in challenge submissions (default: the name of the net)")
     parser.add_argument("--out", required=True, help="folder to write to")
     args = parser.parse_args()
     if (args.images is None) == (args.dataset is None):

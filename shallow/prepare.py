@@ -2,7 +2,7 @@
 
 OUT/shallow.h5 holds the groups train and val, each with image, uint8 (N, 3, 96, 96) RGB, map, float32 (N, 48, 48) in
 [0, 1], and name. OUT/manifest.json holds the source, the settings, the counts, the images left out, and hashes. The
-last 20% of the shuffled images validate (section 3.2). The same command continues an interrupted preparation.
+last 20% of the shuffled images are for validation (section 3.2). The same command resumes an interrupted preparation.
 """
 from common.arguments import Parser
 from common.errors import run

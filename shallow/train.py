@@ -1,9 +1,8 @@
 """python -m shallow.train: train the shallow net on prepared data (section 3.2).
 
-The run folder holds config.json, log.csv, best.npz (the weights with the lowest loss on the validation
-images so far) and, until the run ends, checkpoint.npz; at the end weights.npz. After an interruption or a
-kill, the same command resumes from the checkpoint. The weights are then the same as those of an
-uninterrupted run.
+The run folder contains config.json, log.csv and best.npz (the weights with the lowest validation loss so far); during
+the run also checkpoint.npz, and after it weights.npz. After an interruption or a kill, the same command resumes from
+the checkpoint. The weights are then the same as those of an uninterrupted run.
 """
 from pathlib import Path
 
@@ -24,29 +23,31 @@ def main():
     parser.add_argument("--run", required=True, help="run folder, for example build/runs/NAME")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo",
                         help="paper: 1,000 epochs; released: the authors' training script; demo: 100 updates, a few "
-                             "minutes (default: %(default)s); shallow/settings.py gives the source of each value")
+                             "minutes (default: %(default)s); shallow/settings.py gives the origin of each value")
     preset = parser.add_argument_group("options that replace a value of the preset")
     preset.add_argument("--epochs", type=positive_int,
-                        help="number of epochs; learning rate and momentum change over this length")
+                        help="number of epochs; the schedules of learning rate and momentum span them")
     preset.add_argument("--batch", type=positive_int, help="number of images per update")
     preset.add_argument("--learning-rate", type=non_negative_float, nargs=2, metavar=("FIRST", "LAST"),
                         help="learning rate of the first and the last epoch")
     preset.add_argument("--l2", type=non_negative_float, help="factor of the L2 penalty on the weights")
     preset.add_argument("--max-norm", type=non_negative_float,
-                        help="maximum norm of a weight vector that enters the maxout layer")
-    preset.add_argument("--init", choices=["paper", "released"], help="initial weights: N(0, 0.01), or Glorot's")
+                        help="maximum norm of the incoming weights of each maxout unit")
+    preset.add_argument("--init", choices=["paper", "released"],
+                        help="initial weights; paper: Gaussian with standard deviation 0.01; released: Glorot")
     preset.add_argument("--pools", choices=["2x2", "3x3"],
-                        help="second and third pooling: as in the released files, or as in Figure 2")
+                        help="window of the second and third pooling: 2x2 as released, 3x3 as in Figure 2")
     preset.add_argument("--dropout", type=fraction,
                         help="fraction of fc1's outputs set to zero in training; the paper tried 0.5")
     preset.add_argument("--loss", choices=LOSSES, help="loss; the final model of the paper uses squared")
     preset.add_argument("--target-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
-                        help="range of the training maps: 0 1 in the paper, -1 1 in the authors' script")
+                        help="range of the targets: 0 1 in the paper, -1 1 in the authors' script")
     parser.add_argument("--conv3-filters", type=int, default=128, choices=[64, 128],
                         help="number of filters of conv3; 64 for iSUN (default: %(default)s)")
     parser.add_seed(2016)
     parser.add_argument("--checkpoint-seconds", type=non_negative_int, default=trainer.CHECKPOINT_SECONDS,
-                        help="minimum seconds between checkpoints of half a gigabyte (default: %(default)s)")
+                        help="minimum time between checkpoints, in seconds; a checkpoint takes half a "
+                             "gigabyte (default: %(default)s)")
     runs.add_arguments(parser)
     args = parser.parse_args()
     try:

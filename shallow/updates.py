@@ -11,7 +11,7 @@ RESTART = "give --restart to train from the beginning"
 
 
 class TrainingStep:
-    """The net, its loss and its update rule, compiled; and their state on disk.
+    """The compiled net, loss and update rule, with methods to save and load their state.
 
     Parameters
     ----------
@@ -23,12 +23,12 @@ class TrainingStep:
     Attributes
     ----------
     update : callable (images, targets, rate, momentum) -> float
-        Make one update. Images are float32 (n, 3, 96, 96) in [0, 1], targets float32 (n, 2304) in the settings'
-        target_range. Returns the loss before the update, without the L2 penalty.
+        Perform one update; `rate` is the learning rate. Images are float32 (n, 3, 96, 96) in [0, 1], targets float32
+        (n, 2304) in the range settings["target_range"]. Returns the loss before the update, without the L2 penalty.
     forward : callable images -> float32 (n, 2304)
         Compute the net's outputs without dropout.
     parameters, velocities, random_states : dict of str: theano shared variable
-        The parameters by name, their velocities by the same names, and the states of dropout's random streams.
+        Parameters and their velocities, both by parameter name; states of the random generators of dropout.
     """
 
     def __init__(self, settings, **sizes):
@@ -37,8 +37,8 @@ class TrainingStep:
         self.parameters = network.named_parameters(self.net)
         images, targets = tensor.tensor4("images"), tensor.matrix("targets")
         rate, momentum = tensor.scalar("rate"), tensor.scalar("momentum")
-        cell_losses = _loss_functions()[settings["loss"]]
-        loss = cell_losses(lasagne.layers.get_output(self.net, images), targets).mean()
+        pixel_losses = _loss_functions()[settings["loss"]]
+        loss = pixel_losses(lasagne.layers.get_output(self.net, images), targets).mean()
         self.random_states = {str(index): state for index, state in enumerate(network.random_states(self.net))}
         penalty = lasagne.regularization.regularize_network_params(self.net, lasagne.regularization.l2)
         parameters = list(self.parameters.values())
@@ -49,11 +49,11 @@ class TrainingStep:
         if settings["max_norm"] is not None:
             maxout_weights = self.parameters["fc1.W"]
             updates[maxout_weights] = constrain_norm(updates[maxout_weights], settings["max_norm"])
-        # the penalty is not among the outputs, so Theano computes its gradient only
+        # the penalty is not an output, so Theano computes only its gradient, not its value
         self.update = theano.function([images, targets, rate, momentum], loss, updates=updates)
         outputs = lasagne.layers.get_output(self.net, images, deterministic=True)
         self.forward = theano.function([images], outputs)
-        self._validate = theano.function([images, targets], [outputs, cell_losses(outputs, targets).mean(axis=1)])
+        self._validate = theano.function([images, targets], [outputs, pixel_losses(outputs, targets).mean(axis=1)])
 
     def validate(self, batches):
         """Evaluate the net on validation images.
@@ -67,10 +67,10 @@ class TrainingStep:
         -------
         dict of str: float
             val_loss: mean over images.
-            val_cc: mean correlation of outputs and density maps at 48x48; a constant output counts as 0.
-            val_spread: how much the outputs differ between images, as a fraction of how much the density maps
-            differ; 0 means that every image gets the same output.
-            fc1_max_norm: norm of the longest weight vector that enters a unit of the maxout.
+            val_cc: mean correlation of outputs and targets at 48x48; 0 for a constant output.
+            val_spread: standard deviation of the outputs over images, divided by that of the targets; 0 means that
+            every image gets the same output.
+            fc1_max_norm: largest norm of the incoming weights of a maxout unit.
         """
         losses, correlations, output_spread, target_spread = [], [], _Spread(), _Spread()
         for images, targets in batches:
@@ -93,7 +93,7 @@ class TrainingStep:
         ----------
         path : path of an .npz
         settings : dict
-        state : dict that JSON can hold, or None for weights alone
+        state : JSON-serialisable dict, or None to write the parameters only
 
         Raises
         ------
@@ -124,7 +124,7 @@ class TrainingStep:
         Raises
         ------
         UserError
-            The file is damaged, is no checkpoint, or belongs to a run with other settings.
+            The file is damaged, is not a checkpoint, or belongs to a run with other settings.
         """
         try:
             arrays, saved = weights.load(path)
@@ -132,7 +132,7 @@ class TrainingStep:
             raise UserError(f"{path}: the checkpoint is damaged; {RESTART}") from error
         state = saved.pop("state", None)
         if state is None:
-            raise UserError(f"{path}: holds weights but is no checkpoint; {RESTART}")
+            raise UserError(f"{path}: contains weights but is not a checkpoint; {RESTART}")
         if saved != settings:
             changed = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
             raise UserError(f"{path}: a checkpoint of a run with other settings ({', '.join(changed)}); {RESTART}")
@@ -144,10 +144,10 @@ class TrainingStep:
 
 
 def constrain_norm(weights, max_norm):
-    """Shrink the columns of a weight matrix that are longer than max_norm to that length.
+    """Scale every column of a weight matrix whose norm exceeds max_norm to the norm max_norm.
 
-    Computes the same as lasagne.updates.norm_constraint. That one sums 59 million squares without a matrix
-    product, which takes 0.4 s per update; this function takes a tenth of that.
+    Computes the same as lasagne.updates.norm_constraint, which sums 59 million squares without a matrix product, in
+    0.4 s per update; this function uses a matrix product and takes a tenth of that time.
 
     Parameters
     ----------
@@ -170,7 +170,7 @@ def _loss_functions():
 
 
 class _Spread:
-    """Standard deviation of maps over images, root mean square over cells, computed in one pass."""
+    """Standard deviation over images at each pixel, combined over pixels as root mean square; computed in one pass."""
 
     def __init__(self):
         self._count, self._sum, self._squares = 0, 0.0, 0.0

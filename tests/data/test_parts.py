@@ -276,7 +276,7 @@ def test_images_left_out_are_in_the_manifest(tmp_path):
 def test_missing_files_are_named_before_anything_is_read(tmp_path):
     isun.write(tmp_path / "isun", "isun")
     (tmp_path / "isun/images/sun_train_0003.jpg").unlink()
-    with pytest.raises(UserError, match=r"sun_train_0003.jpg: missing, 1 of 13 files in all; unpack the archive again, or leave"):
+    with pytest.raises(UserError, match=r"sun_train_0003.jpg: missing \(1 of 13 files in all\); unpack the archive again, or use --skip-bad"):
         prepare("isun", tmp_path / "isun", tmp_path / "out")
     prepare("isun", tmp_path / "isun", tmp_path / "out", skip_bad=True)
     assert list(read_json(tmp_path / "out/manifest.json")["left_out"]) == ["sun_train_0003"]

@@ -292,7 +292,7 @@ def test_foreign_and_damaged_checkpoints_are_errors(tmp_path):
     with pytest.raises(UserError, match=r"checkpoint\.npz: the checkpoint is damaged; give --restart"):
         step.resume(path, SETTINGS)
     step.save(path, SETTINGS)
-    with pytest.raises(UserError, match=r"checkpoint\.npz: holds weights but is no checkpoint"):
+    with pytest.raises(UserError, match=r"checkpoint\.npz: contains weights but is not a checkpoint"):
         step.resume(path, SETTINGS)
     step.save(path, {**SETTINGS, "l2": 0.1}, state)
     with pytest.raises(UserError, match=r"checkpoint\.npz: a checkpoint of a run with other settings \(l2\); give --restart"):
