@@ -118,7 +118,7 @@ caffe: $(READY_CAFFE)
 $(READY_ENV): requirements.txt
 	@setup/env.sh
 
-$(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
+$(READY_CAFFE): deep/caffe/build.sh $(shell find deep/caffe/patches deep/caffe/src -type f) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
 	@deep/caffe/build.sh
 
 cluster: | $(READY_ENV)

@@ -4,7 +4,7 @@
 # The source is Debian 11's package `caffe`: BVLC's master of 2018-08-21, unchanged. It is fetched from this machine's
 # Debian mirror and checked against the SHA-256 below.
 # CAFFE_SRC=<checkout of BVLC/caffe> builds a checkout instead; the checkout is copied, not changed.
-# The patches in patches/ are applied to both; the first lines of each patch explain it.
+# The patches in patches/ are applied to both; the first lines of each patch explain it. The files in src/ are added.
 #
 # make test-caffe runs `build.sh test`: it builds and runs BVLC's unit tests of the layers and the solver in use.
 set -euo pipefail
@@ -43,10 +43,14 @@ fetch() {
 # True if the archive has the expected SHA-256.
 checked() { [ -f "$work/$archive" ] && echo "$sha256  $work/$archive" | sha256sum --check --status; }
 
-# Print the origin of build/caffe/src: source and patches. When it changes, the source is unpacked again.
-origin() { echo "${CAFFE_SRC:-$sha256}"; cat "$here"/patches/*.patch; }
+# Print the origin of build/caffe/src: source, patches and our files. When it changes, the source is unpacked again.
+origin() {
+  echo "${CAFFE_SRC:-$sha256}"
+  cat "$here"/patches/*.patch
+  find "$here/src" -type f -print0 | LC_ALL=C sort -z | xargs -0 cat
+}
 
-# Unpack the source into build/caffe/src and apply the patches.
+# Unpack the source into build/caffe/src, apply the patches and add our files.
 unpack() {
   rm -rf "$work/.ready" "$work/src" "$work/src.part" "$work/build"
   mkdir -p "$work/src.part"
@@ -64,15 +68,18 @@ unpack() {
     logged "$(basename "$change")" patch -d "$work/src.part" -p1 --force -i "$change" ||
       die "deep/caffe/patches/$(basename "$change") does not apply to this source of Caffe (see $log); give a checkout of BVLC's master"
   done
+  cp -R "$here/src/." "$work/src.part/" || die "deep/caffe/src cannot be copied to $work/src.part; is the disk full?"
   origin >"$work/src.part/.origin"
   mv "$work/src.part" "$work/src"
 }
 
 # compile UNITY   build Caffe. With ON, several files are compiled as one: half the time, but not every compiler can.
+# Caffe does not read errno after square roots, and without -fno-math-errno compilers do not vectorise them.
 compile() {
   logged "cmake" cmake -S "$work/src" -B "$work/build" -Wno-dev -DCMAKE_BUILD_TYPE=Release \
     -DCPU_ONLY=ON -DUSE_OPENCV=OFF -DUSE_LEVELDB=OFF -DUSE_LMDB=OFF -DBLAS=Open \
     -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" \
+    -DCMAKE_CXX_FLAGS="${CXXFLAGS:-} -fno-math-errno" \
     -DCMAKE_UNITY_BUILD="$1" -DCMAKE_UNITY_BUILD_BATCH_SIZE=8 ||
     die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1 || true) (see $log; \`make doctor\` lists what is missing)"
   targets Caffe pycaffe caffe.bin
