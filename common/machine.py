@@ -1,4 +1,4 @@
-"""Settings of libraries for this machine: BLAS kernels and threads, and the reuse of freed memory.
+"""Settings of libraries for this machine: BLAS kernels and threads, and memory.
 
 NumPy and SciPy each contain an OpenBLAS of their own, which stays as it is. Theano and Caffe share the system's
 OpenBLAS. It reads its settings from environment variables when it is loaded, so `load_blas` sets these variables only
@@ -8,6 +8,7 @@ programs that it starts do not inherit them.
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import sys
 from pathlib import Path
@@ -83,6 +84,15 @@ def load_blas():
             except (OSError, AttributeError):
                 continue
     return None
+
+
+def available_memory(meminfo="/proc/meminfo"):
+    """Return the number of bytes that processes can still allocate, without swap; infinity if the system has no /proc."""
+    try:
+        lines = Path(meminfo).read_text().splitlines()
+    except OSError:
+        return math.inf
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("MemAvailable:")), math.inf)
 
 
 def keep_freed_memory():

@@ -3,15 +3,16 @@ import numpy as np
 
 from common import predictor
 from common.errors import UserError
+from common.machine import available_memory
 from common.runs import read_config
 from deep import preprocess
 from deep.backend import load_caffe
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
-# Above 1024x1024, a CHECK of Caffe fails in conv7: the im2col buffer would have more than 2^31 values. Caffe computes
-# its size even if our patch 0003 does not allocate it.
-LARGEST_SIDE = 1024
+# A CHECK of Caffe fails if an array has 2^31 values or more; conv1's 96 channels have 1.6 10^9 at this size.
+LARGEST_SIDE = 4096
+BYTES_PER_PIXEL = 123.65 * 2**20 / (320 * 240)  # of all blobs of the net: Table 1
 
 
 class Predictor(predictor.Predictor):
@@ -25,7 +26,7 @@ class Predictor(predictor.Predictor):
     engine : "caffe" or "opencv"
         Library that runs the net: BVLC Caffe, or OpenCV's dnn module on machines without Caffe. Both use the same
         prototxt and weights; their outputs are equal except for rounding.
-    longest_side : int, 4 to 1024
+    longest_side : int, 4 to 4096
         Larger images are shrunk to this, with their aspect ratio; smaller images keep their size (released code: 320).
     mean_bgr : three floats
         Mean pixel of the training set, which is subtracted from the image.
@@ -58,6 +59,7 @@ class Predictor(predictor.Predictor):
                             f"{LARGEST_SIDE}, not {self.longest_side!r}")
         layers, shapes = read_caffemodel(weights), net_shapes(DEPLOY)
         check_weights(layers, shapes, weights)  # Caffe would end the process, OpenCV's errors do not name the fault
+        self._most_pixels = 1024 * 1024  # that have been computed; the memory for them is there
         self._engine = ENGINES[engine](weights, {name: layers[name] for name in shapes})
 
     def preprocess(self, image):
@@ -69,7 +71,20 @@ class Predictor(predictor.Predictor):
         """Compute the net's outputs, float32 (n, 1, h, w), about [-1, 1], of inputs of one size, float32 (n, 3, h, w).
 
         h and w must be multiples of 4.
+
+        Raises
+        ------
+        UserError
+            There is too little memory for inputs of this size.
         """
+        pixels = batch[:, 0].size
+        if pixels > self._most_pixels:
+            needed, available = pixels * BYTES_PER_PIXEL, available_memory()
+            if needed > available:
+                height, width = batch.shape[2:]
+                raise UserError(f"an input of {width}x{height} needs {needed / 1e9:.1f} GB of memory, but "
+                                f"{available / 1e9:.1f} GB are available; give a smaller longest_side")
+            self._most_pixels = pixels
         return self._engine(batch)
 
     def postprocess(self, output, shape):

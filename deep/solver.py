@@ -58,7 +58,10 @@ def resolve_solver(path, preset, size, validation_images, seed, iterations=None,
         if Path(path).resolve() == SOLVER:
             solver["stepsize"] = DEMO_STEPSIZE
         validation_images = min(validation_images, DEMO_VALIDATION_IMAGES)
-    solver.update(test_iter=[max(1, validation_images // _validation_batch_size())], random_seed=seed)
+    batch_size = validation_batch_size()
+    if solver.get("test_iter"):
+        validation_images = min(validation_images, solver["test_iter"][0] * batch_size)
+    solver.update(test_iter=[max(1, validation_images // batch_size)], random_seed=seed)
     # section 4.2: the learning rate is divided by the number of predicted pixels
     solver["base_lr"] *= np.prod(TRAIN_SIZE) / np.prod(size)
     if iterations:
@@ -173,7 +176,7 @@ def _set_fields(message):
             for field, value in message.ListFields()}
 
 
-def _validation_batch_size():
+def validation_batch_size():
     """Return the batch size of the validation images in train_val.prototxt."""
     messages = _messages()
     net = parse_prototxt(TRAIN_VAL, messages.NetParameter())

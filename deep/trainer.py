@@ -2,6 +2,7 @@
 
 The loop runs in the subprocess of `deep.backend.run_in_subprocess`, since a CHECK of Caffe that fails ends the process.
 """
+import contextlib
 import re
 import sys
 import tempfile
@@ -19,7 +20,7 @@ from common.progress import progress
 from deep.backend import load_caffe
 from deep.monitor import Monitor
 from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
-from deep.solver import learning_rate
+from deep.solver import learning_rate, validation_batch_size
 from deep.weights import check_shapes, check_weights, net_shapes, read_caffemodel, read_history
 
 WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
@@ -67,6 +68,7 @@ class Run:
         self.folder = folder
         self.settings = parse_prototxt(folder / "solver.prototxt", self.caffe.proto.caffe_pb2.SolverParameter())
         self.solver = self._open_solver()
+        self.validation_images = self.settings.test_iter[0] * validation_batch_size()
         self.gradients = {}
         # Caffe overwrites the gradients with the update; this callback is called before that
         self.solver.add_callback(lambda: None, self._record_gradients)
@@ -138,20 +140,21 @@ class Run:
         self.gradients = _norms(self.solver.net, "diff")
 
     def _validate(self, interrupts):
-        """Compute the mean loss and CC of the validation images.
+        """Compute the mean loss and CC of the validation images, from the first one on.
 
-        A new net starts at the first image, so that all validations use the same images.
+        The training net computes them, so validation needs no memory for a second net. Its data layer overwrites the
+        images in the next iteration.
         """
-        net = self.caffe.Net(str(self.folder / "train_val.prototxt"), self.caffe.TEST)
-        net.share_with(self.solver.net)
+        net = self.solver.net
         losses, correlations = [], []
-        for _ in range(self.settings.test_iter[0]):
+        for data, label in _validation_batches(self.folder, net.blobs["data"].shape[0], self.validation_images):
             interrupts.check()
-            net.forward()
-            losses.append(float(net.blobs["loss"].data))
-            with np.errstate(invalid="ignore", divide="ignore"):  # the CC of a constant map is NaN
-                correlations += [np.corrcoef(map_.ravel(), label.ravel())[0, 1]
-                                 for map_, label in zip(net.blobs["deconv"].data, net.blobs["label"].data)]
+            net.blobs["data"].data[:len(data)] = data
+            net.forward(start=net._layer_names[1])  # layer 0 is the data layer
+            for map_, target in zip(net.blobs["deconv"].data, label):
+                losses.append(((map_.astype(float) - target) ** 2).sum() / 2)
+                with np.errstate(invalid="ignore", divide="ignore"):  # the CC of a constant map is NaN
+                    correlations.append(np.corrcoef(map_.ravel(), target.ravel())[0, 1])
         loss = float(np.mean(losses))
         check_finite(self.folder, f"iteration {self.solver.iter}", DIVERGED, val_loss=loss)
         return {"val_loss": loss, "val_rmse": (2 * loss / net.blobs["label"].data[0].size) ** 0.5,
@@ -300,6 +303,25 @@ def _losses(net):
     loss = float(net.blobs["loss"].data)
     pixels = net.blobs["label"].data[0].size
     return {"loss": loss, "rmse": (2 * loss / pixels) ** 0.5}
+
+
+def _validation_batches(folder, batch_size, count):
+    """Read the first `count` validation images of a run, and start again after the last one, as Caffe does.
+
+    Yields
+    ------
+    (float32 (n, 3, h, w), float32 (n, 1, h, w))
+        Inputs and targets; n is `batch_size`, or smaller for the last ones.
+    """
+    import h5py
+
+    with contextlib.ExitStack() as stack:
+        shards = [stack.enter_context(h5py.File(path))
+                  for path in (folder / "val.txt").read_text(encoding="utf-8").splitlines()]
+        images = [(shard, index) for shard in shards for index in range(len(shard["data"]))]
+        for start in range(0, count, batch_size):
+            batch = [images[i % len(images)] for i in range(start, min(start + batch_size, count))]
+            yield tuple(np.stack([shard[name][index] for shard, index in batch]) for name in ("data", "label"))
 
 
 def _count_training_images(folder):

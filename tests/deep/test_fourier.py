@@ -132,13 +132,13 @@ def test_kept_weights_are_transformed_again_when_they_change(tmp_path, monkeypat
         for any_net in (usual, net):
             any_net.params["conv"][0].data[...] = change(any_net.params["conv"][0].data)
         net.forward()
-        kept = net.blobs["conv"].data.copy()
+        first = net.blobs["conv"].data.copy()
         net.forward()
         monkeypatch.delenv("CAFFE_FOURIER_KEEP")
         usual.forward()
         monkeypatch.setenv("CAFFE_FOURIER_KEEP", "1")
-        np.testing.assert_array_equal(kept, usual.blobs["conv"].data)
-        np.testing.assert_array_equal(net.blobs["conv"].data, kept)
+        np.testing.assert_array_equal(first, usual.blobs["conv"].data)
+        np.testing.assert_array_equal(net.blobs["conv"].data, first)
 
 
 def test_without_memory_for_the_workspace_it_goes_by_rows(tmp_path):

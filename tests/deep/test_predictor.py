@@ -129,17 +129,27 @@ def test_damaged_weights_are_named_by_both_engines(deep_weights, tmp_path, engin
 
 def test_parameters_are_checked(deep_weights):
     for options, complaint in [({"engine": "tensorflow"}, "engine 'tensorflow' is not known; give one of: caffe, opencv"),
-                               ({"longest_side": 3}, "from 4 to 1024, not 3"), ({"longest_side": 2000}, "from 4 to 1024"),
-                               ({"longest_side": "wide"}, "from 4 to 1024"), ({"scaling": "no"}, "released, consistent")]:
+                               ({"longest_side": 3}, "from 4 to 4096, not 3"), ({"longest_side": 5000}, "from 4 to 4096"),
+                               ({"longest_side": "wide"}, "from 4 to 4096"), ({"scaling": "no"}, "released, consistent")]:
         with pytest.raises(UserError, match=re.escape(complaint)):
             Predictor(deep_weights, **options)
 
 
 @pytest.mark.slow
-def test_the_largest_size_works(blue_channel):
-    """At larger sizes, Caffe's CHECK of a blob's size would end the process."""
-    image = np.zeros((1024, 1024, 3), np.uint8)
-    image[1000, 20, 2] = 255
-    saliency = Predictor(blue_channel, longest_side=1024, mean_bgr=(0, 0, 0)).predict(image)
-    row, column = np.unravel_index(saliency.argmax(), saliency.shape)
-    assert abs(row - 1000) <= 7 and abs(column - 20) <= 7
+@pytest.mark.parametrize("height, width", [(1400, 1200), (16, 4096)])
+def test_large_images_work(blue_channel, height, width):
+    """BVLC's Caffe ends the process above 1024x1024, since the im2col buffer of conv7 has too many values."""
+    image = np.zeros((height, width, 3), np.uint8)
+    row, column = int(0.97 * height), int(0.1 * width)
+    image[row, column, 2] = 255
+    saliency = Predictor(blue_channel, longest_side=4096, mean_bgr=(0, 0, 0)).predict(image)
+    peak = np.unravel_index(saliency.argmax(), saliency.shape)
+    assert abs(peak[0] - row) <= 7 and abs(peak[1] - column) <= 7
+
+
+def test_too_little_memory_is_an_error(blue_channel, monkeypatch):
+    """Otherwise the system would kill the process."""
+    monkeypatch.setattr("deep.predictor.available_memory", lambda: 2e9)
+    net = Predictor(blue_channel, longest_side=2048)
+    with pytest.raises(UserError, match=r"an input of 2048x1024 needs 3.5 GB of memory, but 2.0 GB are available; give a smaller longest_side"):
+        net.predict(np.zeros((1024, 2048, 3), np.uint8))

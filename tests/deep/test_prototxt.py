@@ -80,9 +80,9 @@ def test_solver_has_the_papers_values():
     solver = parse("solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
     assert solver.base_lr == pytest.approx(0.01 / (320 * 240), rel=1e-6)
     assert solver.max_iter == 24_000 and solver.test_interval == 100 and solver.gamma == 0.5 and solver.stepsize == 2000
-    # 0.9 and 5e-7 are from ports; 500 batches of 2 are the 1,000 validation images
+    # 0.9 and 5e-7 are from ports; 100 batches of 2 are 200 of the 1,000 validation images
     assert solver.momentum == pytest.approx(0.9) and solver.weight_decay == pytest.approx(5e-7)
-    assert list(solver.test_iter) == [500] and solver.type == "SGD" and solver.lr_policy == "step"
+    assert list(solver.test_iter) == [100] and solver.type == "SGD" and solver.lr_policy == "step"
     literal = parse("solver_paper_literal.prototxt", caffe.proto.caffe_pb2.SolverParameter())
     assert literal.stepsize == 100
     literal.stepsize, literal.snapshot_prefix = solver.stepsize, solver.snapshot_prefix

@@ -173,7 +173,7 @@ def test_the_demo_preset_keeps_the_schedule_of_another_solver_file(tmp_path):
     assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * 6.25) and mine["max_iter"] == 100
     assert mine["test_iter"] == [2] and mine["random_seed"] == 1
     ours = resolve_solver(SOLVER, "paper", size=[320, 240], validation_images=1000, seed=1)
-    assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [500]
+    assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [100]
     assert ours["base_lr"] == pytest.approx(0.01 / 76_800)
 
 
