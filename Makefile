@@ -19,6 +19,9 @@ CONVENTION ?= mit
 NET ?=
 SOLVER ?= deep/solver.prototxt
 VGG ?=
+ENGINE ?= caffe
+DEVICE ?=
+PRECISION ?=
 MIRROR ?=
 MEANS ?= training
 SKIP_BAD ?=
@@ -33,8 +36,8 @@ OSIE ?=
 PYTHON ?=
 CAFFE_SRC ?=
 
-VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER VGG MIRROR MEANS SKIP_BAD WEIGHTS IMAGES OUT OPTIONS FORMATS \
-  MODEL FILE OSIE PYTHON CAFFE_SRC
+VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD WEIGHTS \
+  IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE PYTHON CAFFE_SRC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -73,7 +76,7 @@ TABLES := build/tables/$(RUN).json
 # Commands write files completely or not at all, so make must not delete them after a failure or Ctrl-C.
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-.PHONY: FORCE help doctor env caffe cluster extras data data-help check-data train-shallow train-deep predict \
+.PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
   reproduce-tables figures fetch test test-caffe bench lint clean clean-runs
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
@@ -94,11 +97,13 @@ help:
 	@echo '  make data               prepare training data    [NET=shallow|deep] [MIRROR=1] [MEANS=authors] [SKIP_BAD=1]'
 	@echo '  make train-shallow      train the shallow net (section 3) in Theano and Lasagne'
 	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
+	@echo '                            [ENGINE=torch: in PyTorch] [DEVICE=cuda|cpu] [PRECISION=float32|tf32|bfloat16]'
 	@echo '  make fetch              download released weights: MODEL=name (see models/README.md)      [FILE=path]'
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
 	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
 	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
+	@echo '  make torch              install PyTorch into build/env, for ENGINE=torch'
 	@echo '  make cluster            install Dask into build/env, for evaluation.score --dask'
 	@echo '  make clean-runs         delete everything trained and computed; make clean deletes build/'
 	@echo
@@ -127,6 +132,9 @@ cluster: | $(READY_ENV)
 extras: | $(READY_ENV)
 	@setup/add.sh extras "onnx, onnxruntime and pysaliency are in build/env: python -m models.convert --to onnx, models.as_pysaliency"
 
+torch: | $(READY_ENV)
+	@setup/add.sh torch "PyTorch is in build/env: make train-deep ENGINE=torch" --constraint requirements.txt
+
 # ---- Data and training -----------------------------------------------------------------------------------------------
 
 data-help: | $(READY_ENV)
@@ -152,7 +160,7 @@ $(SHALLOW): FORCE | $(SHALLOW_DATA)
 
 $(DEEP): FORCE | $(DEEP_DATA) $(READY_CAFFE)
 	@$(PY) -m deep.train --data $(dir $(DEEP_DATA)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
-	  $(if $(VGG),--vgg "$(VGG)")
+	  $(if $(VGG),--vgg "$(VGG)") --engine $(ENGINE) $(if $(DEVICE),--device $(DEVICE)) $(PRECISION:%=--precision %)
 
 # ---- Predictions, scores, tables -------------------------------------------------------------------------------------
 

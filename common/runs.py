@@ -101,6 +101,7 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
                             "delete it, or give --restart, or another folder")
         _warn_of_other_blas(folder, config)
+        _warn_of_other_engine(folder, config, versions or {})
         return
     if resume:
         raise UserError(f"{folder}: holds no run to resume (no config.json); omit --resume to start one")
@@ -115,6 +116,15 @@ def _warn_of_other_blas(folder, config):
         print(f"warning: {folder}: the run started with {before} and resumes with {now}; its weights will differ by "
               "rounding from those of an uninterrupted run; to avoid this, set OPENBLAS_CORETYPE and "
               "OPENBLAS_NUM_THREADS as before", file=sys.stderr)
+
+
+def _warn_of_other_engine(folder, config, versions):
+    """Warn if a run resumes with another engine, device or precision, which rounds differently."""
+    for name in ("engine", "device", "precision"):
+        before, now = config.get("versions", {}).get(name), versions.get(name)
+        if before and now and before != now:
+            print(f"warning: {folder}: the run started with {name} {before} and resumes with {now}; its weights will "
+                  "differ by rounding from those of an uninterrupted run", file=sys.stderr)
 
 
 def prepared_data(folder, net):

@@ -7,8 +7,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_text
 from common.machine import blas_settings
-from deep.backend import load_caffe
-from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
+from deep.prototxt import SOLVER, TRAIN_VAL, messages, parse_prototxt
 
 # PRESET=demo uses these values; solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
@@ -83,7 +82,7 @@ def write_solver(folder, solver, vgg):
     """
     from google.protobuf import text_format
 
-    message = _messages().SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
+    message = messages().SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
                                              "snapshot_prefix": str(folder.resolve() / "snapshots" / "snapshot")})
     environment = [f"{name}={value}" for name, value in blas_settings().items()]
     weights = [f"-weights {folder / 'start.caffemodel'}"] if vgg else []
@@ -123,7 +122,7 @@ def learning_rate(settings, iteration):
 
 def _read_solver(path):
     """Read the fields of a solver file; raise UserError if it sets reserved fields or lacks required ones."""
-    solver = _set_fields(parse_prototxt(path, _messages().SolverParameter()))
+    solver = _set_fields(parse_prototxt(path, messages().SolverParameter()))
     for name in RESERVED_FIELDS.intersection(solver) - REPLACED_FIELDS:
         raise UserError(f"{path}: sets {name}, which the run folder determines; remove it")
     for name in REQUIRED_FIELDS:
@@ -136,7 +135,7 @@ def _parse_overrides(overrides):
     """Parse "NAME=VALUE" strings; return the fields as a dict."""
     from google.protobuf import text_format
 
-    message = _messages().SolverParameter()
+    message = messages().SolverParameter()
     for override in overrides:
         name, _, value = override.partition("=")
         if name in RESERVED_FIELDS:
@@ -178,12 +177,7 @@ def _set_fields(message):
 
 def validation_batch_size():
     """Return the batch size of the validation images in train_val.prototxt."""
-    messages = _messages()
-    net = parse_prototxt(TRAIN_VAL, messages.NetParameter())
+    caffe_pb2 = messages()
+    net = parse_prototxt(TRAIN_VAL, caffe_pb2.NetParameter())
     return next(layer.hdf5_data_param.batch_size for layer in net.layer
-                if any(rule.phase == messages.TEST for rule in layer.include))
-
-
-def _messages():
-    """Return the module of Caffe's messages."""
-    return load_caffe().proto.caffe_pb2
+                if any(rule.phase == caffe_pb2.TEST for rule in layer.include))

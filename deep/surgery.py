@@ -5,8 +5,7 @@ normalisation, and input of 0..255 where ours is about [-1, 1]. With our input, 
 but its bias is the same. `rescale=True` multiplies conv1's filters by 127.5 to compensate.
 """
 from deep import preprocess
-from deep.backend import load_caffe
-from deep.prototxt import TRAIN_VAL, parse_prototxt
+from deep.prototxt import TRAIN_VAL, messages, parse_prototxt
 from deep.weights import check_weights, net_shapes, read_caffemodel
 
 TRANSFERRED = ("conv1", "conv2", "conv3")  # section 4.1: "the first three convolutional layers"
@@ -30,7 +29,7 @@ def transplant(net, path, rescale=False):
 
     Parameters
     ----------
-    net : caffe.Net
+    net : caffe.Net, or an object whose `params` have the same form
     path : path of the caffemodel
     rescale : bool
         Multiply conv1's filters by 127.5, to compensate for the scaled input.
@@ -62,7 +61,7 @@ def transplant(net, path, rescale=False):
 def _describe_fillers():
     """Describe the weight filler of every layer in train_val.prototxt: {layer name: text}."""
     descriptions = {}
-    for layer in parse_prototxt(TRAIN_VAL, load_caffe().proto.caffe_pb2.NetParameter()).layer:
+    for layer in parse_prototxt(TRAIN_VAL, messages().NetParameter()).layer:
         filler = layer.convolution_param.weight_filler
         values = [f"{field.name} {value:g}" for field, value in filler.ListFields() if field.name != "type"]
         descriptions[layer.name] = f"starts with its filler: {', '.join([filler.type, *values])}"

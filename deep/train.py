@@ -37,19 +37,26 @@ def main():
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="override a setting of the solver file, e.g. stepsize=500; may be given several times; "
                              "base_lr is used as given, whereas the file's is adapted to the image size")
+    parser.add_argument("--engine", choices=["caffe", "torch"], default="caffe",
+                        help="library that trains: BVLC Caffe, or PyTorch, which can use a graphics card (default: "
+                             "%(default)s); a run may change its engine when it resumes")
+    parser.add_argument("--device", help="of PyTorch: cpu, cuda or cuda:1 (default: the first graphics card, or cpu)")
+    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32",
+                        help="of convolutions in PyTorch on a graphics card (default: %(default)s)")
     parser.add_seed(2016)
     runs.add_arguments(parser)
     args = parser.parse_args()
     return train(args.data, args.run, preset=args.preset, solver_file=args.solver, vgg=args.vgg,
                  rescale_conv1=args.rescale_conv1, iterations=args.iterations, overrides=args.set, seed=args.seed,
-                 restart=args.restart, resume=args.resume)
+                 restart=args.restart, resume=args.resume, engine=args.engine, device=args.device,
+                 precision=args.precision)
 
 
 def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_conv1=False, iterations=None,
-          overrides=(), seed=2016, restart=False, resume=False):
+          overrides=(), seed=2016, restart=False, resume=False, engine="caffe", device=None, precision="float32"):
     """Train to the end, from the beginning or from the newest snapshot in the run folder.
 
-    Caffe runs in a subprocess, since its errors end the process.
+    The engine runs in a subprocess, since errors of Caffe end the process.
 
     Parameters
     ----------
@@ -65,6 +72,9 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         Discard an earlier run in the folder.
     resume : bool
         Require an earlier run in the folder.
+    engine : "caffe" or "torch"
+    device, precision
+        Of the engine "torch", see `deep.torch_engine.TorchEngine`.
 
     Returns
     -------
@@ -75,7 +85,7 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
     ------
     UserError
         The data, the solver file or VGG's weights are damaged or do not fit, the folder holds a run with other settings
-        or none to resume, or Caffe failed.
+        or none to resume, or the engine failed or is not installed.
     """
     data, folder, vgg = Path(data), Path(folder), vgg and str(Path(vgg).resolve())
     manifest = runs.prepared_data(data, "deep")
@@ -90,8 +100,9 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
 
         read_vgg(vgg)  # check the file before a run folder with its path exists
     predict = {"longest_side": max(manifest["size"]), **{name: manifest[name] for name in ("mean_bgr", "mean_map")}}
+    versions, options = _prepare_engine(engine, device, precision)
     with runs.lock_folder(folder):
-        runs.start(folder, "deep", settings, predict, FILES, {"caffe": load_caffe().__version__}, restart, resume)
+        runs.start(folder, "deep", settings, predict, FILES, versions, restart, resume)
         if (folder / trainer.WEIGHTS).is_file():
             trainer.remove_snapshots(folder)  # left by a run that was killed after it wrote its final weights
             print(f"{folder}: already trained; --restart trains it again")
@@ -101,7 +112,23 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
             net = re.sub(rf'"[^"]*/{split}\.txt"', f'"{folder.resolve()}/{split}.txt"', net)
         write_text(folder / "train_val.prototxt", net)
         write_solver(folder, solver, vgg)
-        return run_in_subprocess(trainer.train, (str(folder), vgg, rescale_conv1), folder / "caffe.log")
+        arguments = (str(folder), vgg, rescale_conv1, engine, options)
+        return run_in_subprocess(trainer.train, arguments, folder / "caffe.log")
+
+
+def _prepare_engine(engine, device, precision):
+    """Check that an engine is installed; return its versions for config.json, and the options for its class."""
+    if engine == "caffe":
+        if device or precision != "float32":
+            raise UserError("--device and --precision are options of --engine torch; omit them, or give --engine torch")
+        return {"engine": "caffe", "caffe": load_caffe().__version__}, {}
+    from deep import torch_engine
+
+    selected = torch_engine.select_device(device)
+    description = torch_engine.describe_device(selected)
+    print(f"PyTorch {torch_engine.torch.__version__} on {description}, {precision}", flush=True)
+    return ({"engine": "torch", "torch": torch_engine.torch.__version__, "device": description, "precision": precision},
+            {"device": str(selected), "precision": precision})
 
 
 def _check_manifest(manifest, folder):

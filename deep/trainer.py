@@ -1,11 +1,10 @@
-"""Train the deep net: the loop that runs Caffe's solver one iteration at a time.
+"""Train the deep net: the loop that runs an engine one iteration at a time.
 
 The loop runs in the subprocess of `deep.backend.run_in_subprocess`, since a CHECK of Caffe that fails ends the process.
 """
 import contextlib
 import re
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -25,12 +24,13 @@ from deep.weights import check_shapes, check_weights, net_shapes, read_caffemode
 
 WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
 MARKER = "snapshot.json"  # names the newest complete snapshot
+MEGABYTE = 2**20  # for the names in a file of weights, and more
 TWO_HISTORIES = ("Adam", "AdaDelta")  # solvers with two values of history per weight; the others have one
 DIVERGED = 'lower base_lr (section 4.2: "using a larger learning rate causes the learning to diverge"), give --restart'
 RESTART = "give --restart to train from the beginning"
 
 
-def train(folder, vgg=None, rescale_conv1=False):
+def train(folder, vgg=None, rescale_conv1=False, engine="caffe", options=None):
     """Train to the end, from the beginning or from the newest snapshot in the run folder.
 
     Parameters
@@ -38,20 +38,34 @@ def train(folder, vgg=None, rescale_conv1=False):
     folder : str, run folder with solver.prototxt and train_val.prototxt
     vgg : path of VGG_CNN_M.caffemodel, or None
     rescale_conv1 : bool, see `deep.surgery.transplant`
+    engine : "caffe" or "torch"
+    options : dict or None
+        Keyword arguments of `deep.torch_engine.TorchEngine`.
 
     Raises
     ------
     UserError
-        The loss is NaN or infinite, a snapshot is damaged or cannot be written, or VGG's weights do not fit.
+        The loss is NaN or infinite, a snapshot is damaged or cannot be written, VGG's weights do not fit, or the engine
+        is not installed or lacks memory.
     """
-    run = Run(Path(folder))
-    if vgg and not run.solver.iter:
-        from deep.surgery import transplant
-        print("\n".join(["initial weights:", *transplant(run.solver.net, vgg, rescale_conv1)]), flush=True)
+    folder = Path(folder)
+    (folder / "snapshots").mkdir(exist_ok=True)  # Caffe does not create it
+    run = Run(folder, load_engine(engine)(folder, **(options or {})))
+    if vgg and not run.engine.iteration:
+        print("\n".join(["initial weights:", *run.engine.transplant(vgg, rescale_conv1)]), flush=True)
         run.save(START)  # to repeat the run with `caffe train`
     with Interrupts() as interrupts:
         run.train(interrupts)
     run.finish()
+
+
+def load_engine(name):
+    """Import the class of an engine, "caffe" or "torch"; each needs libraries that the other does not."""
+    if name == "torch":
+        from deep.torch_engine import TorchEngine as Engine
+    else:
+        from deep.caffe_engine import CaffeEngine as Engine
+    return Engine
 
 
 class Run:
@@ -61,17 +75,12 @@ class Run:
     ----------
     folder : pathlib.Path
         Run folder. If it has a snapshot, the run resumes from it.
+    engine : deep.caffe_engine.CaffeEngine or deep.torch_engine.TorchEngine
     """
 
-    def __init__(self, folder):
-        self.caffe = load_caffe()
-        self.folder = folder
-        self.settings = parse_prototxt(folder / "solver.prototxt", self.caffe.proto.caffe_pb2.SolverParameter())
-        self.solver = self._open_solver()
+    def __init__(self, folder, engine):
+        self.folder, self.engine, self.settings = folder, engine, engine.settings
         self.validation_images = self.settings.test_iter[0] * validation_batch_size()
-        self.gradients = {}
-        # Caffe overwrites the gradients with the update; this callback is called before that
-        self.solver.add_callback(lambda: None, self._record_gradients)
         # row: log row of the snapshot's iteration, if the run ended before it was validated and logged
         saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "monitor": None, "row": None}
         self.monitor = Monitor(self.settings.max_iter, saved["monitor"])
@@ -84,19 +93,20 @@ class Run:
         ----------
         interrupts : common.interrupts.Interrupts
         """
-        settings, solver = self.settings, self.solver
-        logged = solver.iter - (self.pending is not None)
-        log = runs.Log(self.folder / "log.csv", log_columns(solver.net), logged)
+        settings, engine = self.settings, self.engine
+        logged = engine.iteration - (self.pending is not None)
+        log = runs.Log(self.folder / "log.csv", log_columns(engine.layers), logged)
         with progress(total=settings.max_iter, description="deep net", unit="iteration", initial=logged) as bar:
-            while self.pending or solver.iter < settings.max_iter:
+            while self.pending or engine.iteration < settings.max_iter:
                 resumed, row = self.pending is not None, self.pending or self._iterate()
                 self.pending = row
-                due = solver.iter % settings.snapshot == 0 and solver.iter < settings.max_iter
+                iteration = engine.iteration
+                due = iteration % settings.snapshot == 0 and iteration < settings.max_iter
                 if due and not resumed:
                     self._snapshot()
                 try:
                     interrupts.check()
-                    if solver.iter % settings.test_interval == 0 or solver.iter == settings.max_iter:
+                    if iteration % settings.test_interval == 0 or iteration == settings.max_iter:
                         row = {**row, **self._validate(interrupts)}
                         bar.set_postfix(val_cc=f"{row['val_cc']:.3f}", val_rmse=f"{row['val_rmse']:.3f}")
                 except KeyboardInterrupt:
@@ -112,9 +122,9 @@ class Run:
 
     def save(self, name):
         """Write the weights into the run folder."""
-        need_space(self.folder, _size(self.solver.net))  # Caffe aborts on a full disk
+        need_space(self.folder, self.engine.size + MEGABYTE)  # Caffe aborts on a full disk
         with atomic(self.folder / name) as scratch:
-            self.solver.net.save(str(scratch))
+            self.engine.save(scratch)
 
     def finish(self):
         """Write the final weights, and remove the snapshots."""
@@ -125,55 +135,32 @@ class Run:
     def _iterate(self):
         """Run one iteration; return its row of the log."""
         started = time.monotonic()
-        rate = learning_rate(self.settings, self.solver.iter)
-        self.solver.step(1)
-        weights = _norms(self.solver.net, "data")
-        row = {"iteration": self.solver.iter, "lr": rate, **_losses(self.solver.net)}
-        check_finite(self.folder, f"iteration {row['iteration']}", DIVERGED, loss=row["loss"])
-        for line in self.monitor.check(row["loss"], weights, self.gradients):
+        rate = learning_rate(self.settings, self.engine.iteration)
+        loss, weights, gradients = self.engine.step()
+        row = {"iteration": self.engine.iteration, "lr": rate, "loss": loss, "rmse": self._rmse(loss)}
+        check_finite(self.folder, f"iteration {row['iteration']}", DIVERGED, loss=loss)
+        for line in self.monitor.check(loss, weights, gradients):
             print(f"\nwarning: after iteration {row['iteration']}, {line}", file=sys.stderr, flush=True)
         row.update({f"weights_{name}": norm for name, norm in weights.items()},
-                   **{f"gradient_{name}": norm for name, norm in self.gradients.items()})
+                   **{f"gradient_{name}": norm for name, norm in gradients.items()})
         return {**row, "seconds": time.monotonic() - started}
 
-    def _record_gradients(self):
-        self.gradients = _norms(self.solver.net, "diff")
-
     def _validate(self, interrupts):
-        """Compute the mean loss and CC of the validation images, from the first one on.
-
-        The training net computes them, so validation needs no memory for a second net. Its data layer overwrites the
-        images in the next iteration.
-        """
-        net = self.solver.net
+        """Compute the mean loss and CC of the validation images, from the first one on."""
         losses, correlations = [], []
-        for data, label in _validation_batches(self.folder, net.blobs["data"].shape[0], self.validation_images):
+        for data, label in _validation_batches(self.folder, self.engine.batch_size, self.validation_images):
             interrupts.check()
-            net.blobs["data"].data[:len(data)] = data
-            net.forward(start=net._layer_names[1])  # layer 0 is the data layer
-            for map_, target in zip(net.blobs["deconv"].data, label):
+            for map_, target in zip(self.engine.forward(data), label):
                 losses.append(((map_.astype(float) - target) ** 2).sum() / 2)
                 with np.errstate(invalid="ignore", divide="ignore"):  # the CC of a constant map is NaN
                     correlations.append(np.corrcoef(map_.ravel(), target.ravel())[0, 1])
         loss = float(np.mean(losses))
-        check_finite(self.folder, f"iteration {self.solver.iter}", DIVERGED, val_loss=loss)
-        return {"val_loss": loss, "val_rmse": (2 * loss / net.blobs["label"].data[0].size) ** 0.5,
-                "val_cc": float(np.mean(np.nan_to_num(correlations)))}
+        check_finite(self.folder, f"iteration {self.engine.iteration}", DIVERGED, val_loss=loss)
+        return {"val_loss": loss, "val_rmse": self._rmse(loss), "val_cc": float(np.mean(np.nan_to_num(correlations)))}
 
-    def _open_solver(self):
-        """Open a solver without validation and snapshots of its own; `train` controls both."""
-        from google.protobuf import text_format
-
-        settings = type(self.settings)()
-        settings.CopyFrom(self.settings)
-        for field in ("test_iter", "test_interval", "test_initialization", "snapshot", "display"):
-            settings.ClearField(field)
-        settings.snapshot_after_train = False
-        (self.folder / "snapshots").mkdir(exist_ok=True)  # Caffe does not create it
-        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
-            file.write(text_format.MessageToString(settings))
-            file.flush()
-            return self.caffe.get_solver(file.name)
+    def _rmse(self, loss):
+        """Return the root mean square error per pixel that follows from Caffe's loss, sum / (2 x images)."""
+        return (2 * loss / self.engine.pixels) ** 0.5
 
     def _resume(self):
         """Restore the newest complete snapshot and its position in the data; return the content of its marker."""
@@ -189,34 +176,21 @@ class Run:
         except UserError as error:
             fault = str(error).rpartition("; ")[0]  # its remedy is for files from elsewhere, not for a snapshot
             raise UserError(f"{fault}; {RESTART}") from error
-        self._restore(state, model)
-        if self.solver.iter != saved["iteration"]:
-            raise UserError(f"{state}: belongs to iteration {self.solver.iter}, not to {saved['iteration']}; {RESTART}")
+        self.engine.restore(state, model)
+        if self.engine.iteration != saved["iteration"]:
+            raise UserError(f"{state}: belongs to iteration {self.engine.iteration}, not to {saved['iteration']}; "
+                            f"{RESTART}")
         # HDF5Data starts at the first image. It is there again after as many batches as there are images, for any batch
         # size, so the batches before that can be left out.
-        for _ in range(saved["iteration"] % _count_training_images(self.folder)):
-            self.solver.net.forward(end="data")
+        self.engine.skip_batches(saved["iteration"] % _count_training_images(self.folder))
         return saved
-
-    def _restore(self, state, model):
-        """Load a snapshot into the solver.
-
-        The solver state contains the path of its weights. The run folder may have been moved, so a copy with the
-        current path is loaded.
-        """
-        parsed = self.caffe.proto.caffe_pb2.SolverState()
-        parsed.ParseFromString(state.read_bytes())
-        parsed.learned_net = str(model.resolve())
-        with tempfile.TemporaryDirectory() as folder:
-            need_space(folder, state.stat().st_size)
-            Path(folder, state.name).write_bytes(parsed.SerializeToString())
-            self.solver.restore(str(Path(folder, state.name)))
 
     def _snapshot(self):
         """Write weights and momentum, then the marker that names them, then remove the previous snapshot."""
-        need_space(self.folder, (3 if self.settings.type in TWO_HISTORIES else 2) * _size(self.solver.net))
-        self.solver.snapshot()
-        newest = self._snapshot_files(self.solver.iter)
+        arrays = 3 if self.settings.type in TWO_HISTORIES else 2
+        need_space(self.folder, arrays * (self.engine.size + MEGABYTE))
+        newest = self._snapshot_files(self.engine.iteration)
+        self.engine.snapshot(*newest)
         for path in newest:
             sync(path)
         self._write_marker()
@@ -226,7 +200,7 @@ class Run:
 
     def _write_marker(self):
         write_json(self.folder / MARKER,
-                   {"iteration": self.solver.iter, "monitor": self.monitor.state, "row": self.pending})
+                   {"iteration": self.engine.iteration, "monitor": self.monitor.state, "row": self.pending})
 
     def _snapshot_files(self, iteration):
         """Return the paths at which Caffe writes the snapshot of an iteration: momentum, weights."""
@@ -282,27 +256,10 @@ def remove_snapshots(folder):
         path.unlink()
 
 
-def log_columns(net):
+def log_columns(layers):
     """List the columns of log.csv; `weights_LAYER` and `gradient_LAYER` are norms."""
     return ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds",
-            *(f"{array}_{name}" for array in ("weights", "gradient") for name in net.params)]
-
-
-def _norms(net, array):
-    """Compute the Euclidean norm of every layer's weights (array="data") or gradient ("diff"), without biases."""
-    return {name: float(np.linalg.norm(getattr(blobs[0], array).ravel())) for name, blobs in net.params.items()}
-
-
-def _size(net):
-    """Return the number of bytes of a net's weights, plus 1 MiB for their names."""
-    return sum(blob.data.nbytes for blobs in net.params.values() for blob in blobs) + (1 << 20)
-
-
-def _losses(net):
-    """Return Caffe's loss, sum / (2 x images), and the root mean square error per pixel that follows from it."""
-    loss = float(net.blobs["loss"].data)
-    pixels = net.blobs["label"].data[0].size
-    return {"loss": loss, "rmse": (2 * loss / pixels) ** 0.5}
+            *(f"{array}_{name}" for array in ("weights", "gradient") for name in layers)]
 
 
 def _validation_batches(folder, batch_size, count):

@@ -1,10 +1,11 @@
-"""Read and check .caffemodel and .solverstate files without Caffe, before Caffe loads them.
+"""Read, check and write .caffemodel and .solverstate files without Caffe.
 
 The messages below are a part of caffe.proto: only the fields that hold weights or their shapes; the parser skips all
 others. Weights are declared as bytes, not as numbers. For packed fields, which Caffe uses, both have the same wire
 format, and NumPy reads the bytes as fast as an array.
 """
 import functools
+from pathlib import Path
 
 import numpy as np
 
@@ -23,7 +24,8 @@ _FIELDS = {
                        "convolution_param": (106, "ConvolutionParameter", False)},
     "V1LayerParameter": {"name": (4, "string", False), "blobs": (6, "BlobProto", True)},
     "NetParameter": {"layers": (2, "V1LayerParameter", True), "layer": (100, "LayerParameter", True)},
-    "SolverState": {"history": (3, "BlobProto", True)},
+    "SolverState": {"iter": (1, "int32", False), "learned_net": (2, "string", False),
+                    "history": (3, "BlobProto", True), "current_step": (4, "int32", False)},
 }
 REMEDY = "fetch or train it again"
 
@@ -70,6 +72,46 @@ def read_history(path):
     """
     state = _parse(path, "SolverState", "a solverstate")
     return [_to_array(blob, path, f"history {index}") for index, blob in enumerate(state.history)]
+
+
+def write_caffemodel(path, weights):
+    """Write weights in Caffe's format.
+
+    Parameters
+    ----------
+    path : path of the .caffemodel
+    weights : dict of str: list of float32 array
+        As returned by `read_caffemodel`.
+    """
+    net = _messages()["NetParameter"]()
+    for name, arrays in weights.items():
+        layer = net.layer.add(name=name)
+        for array in arrays:
+            _add_blob(layer.blobs, array)
+    Path(path).write_bytes(net.SerializeToString())
+
+
+def write_solverstate(path, iteration, history, model):
+    """Write a solver's state in Caffe's format.
+
+    Parameters
+    ----------
+    path : path of the .solverstate
+    iteration : int
+        Number of iterations that are done.
+    history : list of float32 array
+        As returned by `read_history`.
+    model : path of the .caffemodel with the weights of the same iteration
+    """
+    state = _messages()["SolverState"](iter=iteration, learned_net=str(model), current_step=0)
+    for array in history:
+        _add_blob(state.history, array)
+    Path(path).write_bytes(state.SerializeToString())
+
+
+def read_iteration(path):
+    """Read the number of iterations in a .solverstate; raises as `read_history`."""
+    return _parse(path, "SolverState", "a solverstate").iter
 
 
 def check_weights(weights, expected, path):
@@ -136,6 +178,11 @@ def net_shapes(prototxt, channels=3):
                 shapes[layer.name].append((outputs,))
             channels = outputs
     return shapes
+
+
+def _add_blob(blobs, array):
+    blob = blobs.add(data=np.ascontiguousarray(array, "<f4").tobytes())
+    blob.shape.dim.extend(array.shape)
 
 
 def _parse(path, message, kind):

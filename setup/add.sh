@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# add.sh NAME LINE: install requirements-NAME.txt into build/env, then print LINE.
+# add.sh NAME LINE [PIP OPTION]...: install requirements-NAME.txt into build/env, then print LINE.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
 log=$root/build/logs/$1.log
 
 start_log
-install_requirements "requirements-$1.txt"
+install_requirements "requirements-$1.txt" "${@:3}"
 echo "$2"

@@ -73,10 +73,12 @@ need_packages() {
     die "Debian packages: cannot be installed (see $log); correct the cause, or run: $command"
 }
 
-# install_requirements FILE   install the pins of a file into build/env
+# install_requirements FILE [PIP OPTION]...   install the pins of a file into build/env
 install_requirements() {
-  # --no-deps: the file names every package, and no other may be installed
-  logged "pip" build/env/bin/python -m pip install --disable-pip-version-check --no-deps --requirement "$1" ||
+  local options=("${@:2}")
+  [ "${#options[@]}" != 0 ] || options=(--no-deps)
+  # --no-deps by default: the file names every package, and no other may be installed
+  logged "pip" build/env/bin/python -m pip install --disable-pip-version-check "${options[@]}" --requirement "$1" ||
     die "$1: pip cannot install it: $(grep -E '^ *ERROR' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log); check the network and run the same command again"
 }
 

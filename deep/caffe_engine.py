@@ -1,0 +1,132 @@
+"""Caffe's solver as an engine of `deep.trainer`.
+
+The other engine is deep.torch_engine. Both have the attributes and methods of `CaffeEngine`, read the prototxt files of
+the run folder, and read and write the same files, so a run may change its engine at a snapshot.
+"""
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from common.files import need_space
+from deep.backend import load_caffe
+from deep.prototxt import parse_prototxt
+
+
+class CaffeEngine:
+    """Caffe's solver, at the first iteration of a run.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Run folder with solver.prototxt, train_val.prototxt and the lists of shards.
+
+    Attributes
+    ----------
+    settings : SolverParameter
+    layers : list of str
+        Names of the layers that have weights.
+    batch_size : int
+    pixels : int
+        Number of pixels of a target.
+    size : int
+        Number of bytes of all weights.
+    iteration : int
+        Number of iterations that are done.
+    """
+
+    def __init__(self, folder):
+        self.caffe = load_caffe()
+        self.folder = folder
+        self.settings = parse_prototxt(folder / "solver.prototxt", self.caffe.proto.caffe_pb2.SolverParameter())
+        self.solver = self._open_solver()
+        self.net = self.solver.net
+        self.layers = list(self.net.params)
+        self.batch_size = self.net.blobs["data"].shape[0]
+        self.pixels = self.net.blobs["label"].data[0].size
+        self.size = sum(blob.data.nbytes for blobs in self.net.params.values() for blob in blobs)
+        self.gradients = {}
+        # Caffe overwrites the gradients with the update; this callback is called before that
+        self.solver.add_callback(lambda: None, self._record_gradients)
+
+    @property
+    def iteration(self):
+        """Number of iterations that are done."""
+        return self.solver.iter
+
+    def transplant(self, vgg, rescale_conv1):
+        """Copy VGG's first layers, see `deep.surgery.transplant`; return a description of all layers, a list of str."""
+        from deep.surgery import transplant
+
+        return transplant(self.net, vgg, rescale_conv1)
+
+    def step(self):
+        """Run one iteration.
+
+        Returns
+        -------
+        (float, dict of str: float, dict of str: float)
+            Caffe's loss, sum / (2 x images); per layer, the Euclidean norms of the weights after the update and of
+            their gradient, without biases.
+        """
+        self.solver.step(1)
+        return float(self.net.blobs["loss"].data), _norms(self.net, "data"), self.gradients
+
+    def forward(self, data):
+        """Compute the outputs, float32 (n, 1, h, w), of inputs, float32 (n, 3, h, w); n is at most the batch size.
+
+        The training net computes them, so there is no second net. Its data layer overwrites the inputs in the next
+        iteration.
+        """
+        self.net.blobs["data"].data[:len(data)] = data
+        self.net.forward(start=self.net._layer_names[1])  # layer 0 is the data layer
+        return self.net.blobs["deconv"].data[:len(data)]
+
+    def save(self, path):
+        """Write the weights as a .caffemodel."""
+        self.net.save(str(path))
+
+    def snapshot(self, state, model):
+        """Write weights (`model`) and momentum (`state`), at the paths that Caffe itself gives a snapshot."""
+        self.solver.snapshot()
+
+    def restore(self, state, model):
+        """Load a snapshot.
+
+        The solver state contains the path of its weights. The run folder may have been moved, so a copy with the
+        current path is loaded.
+        """
+        parsed = self.caffe.proto.caffe_pb2.SolverState()
+        parsed.ParseFromString(state.read_bytes())
+        parsed.learned_net = str(model.resolve())
+        with tempfile.TemporaryDirectory() as folder:
+            need_space(folder, state.stat().st_size)
+            Path(folder, state.name).write_bytes(parsed.SerializeToString())
+            self.solver.restore(str(Path(folder, state.name)))
+
+    def skip_batches(self, count):
+        """Leave out batches of the training data, as if that many iterations had used them."""
+        for _ in range(count):
+            self.net.forward(end="data")
+
+    def _record_gradients(self):
+        self.gradients = _norms(self.net, "diff")
+
+    def _open_solver(self):
+        """Open a solver without validation and snapshots of its own; deep.trainer controls both."""
+        from google.protobuf import text_format
+
+        settings = type(self.settings)()
+        settings.CopyFrom(self.settings)
+        for field in ("test_iter", "test_interval", "test_initialization", "snapshot", "display"):
+            settings.ClearField(field)
+        settings.snapshot_after_train = False
+        with tempfile.NamedTemporaryFile("w", suffix=".prototxt") as file:
+            file.write(text_format.MessageToString(settings))
+            file.flush()
+            return self.caffe.get_solver(file.name)
+
+
+def _norms(net, array):
+    """Compute the Euclidean norm of every layer's weights (array="data") or gradient ("diff"), without biases."""
+    return {name: float(np.linalg.norm(getattr(blobs[0], array).ravel())) for name, blobs in net.params.items()}

@@ -1,0 +1,123 @@
+"""The deep net as a PyTorch module, made from its prototxt files."""
+import torch
+from torch.nn import functional
+
+from common.errors import UserError
+from deep.prototxt import messages, parse_prototxt
+
+CONVOLUTIONS = ("Convolution", "Deconvolution")
+
+
+class Net(torch.nn.Module):
+    """A chain of Caffe's layers: convolutions, deconvolutions, ReLU, LRN across channels, max and average pooling.
+
+    Parameters
+    ----------
+    prototxt : path
+        deploy.prototxt, or a train_val.prototxt, whose data layers and loss are left out.
+    channels : int
+        Number of channels of the input.
+    seed : int
+        Random seed of the initial weights. They are drawn as the fillers in the file describe, but are not the numbers
+        that Caffe draws with the same seed.
+
+    Attributes
+    ----------
+    weights : torch.nn.ModuleDict
+        Per layer: a ParameterList of the weights, in Caffe's layout, then the biases, if there are any.
+
+    Raises
+    ------
+    UserError
+        The file has a mistake, or a layer or filler that this module does not have.
+    """
+
+    def __init__(self, prototxt, channels=3, seed=0):
+        super().__init__()
+        net = parse_prototxt(prototxt, messages().NetParameter())
+        self.layers = [layer for layer in net.layer if layer.type not in ("Input", "HDF5Data", "EuclideanLoss")]
+        generator = torch.Generator().manual_seed(seed)
+        self.weights = torch.nn.ModuleDict()
+        for layer in self.layers:
+            if layer.type not in (*CONVOLUTIONS, "ReLU", "LRN", "Pooling"):
+                raise UserError(f"{prototxt}: layer {layer.name!r} has type {layer.type}, which the PyTorch engine "
+                                "does not have; give engine=caffe")
+            if layer.type in CONVOLUTIONS:
+                self.weights[layer.name] = _initial_weights(layer, channels, generator, prototxt)
+                channels = layer.convolution_param.num_output
+
+    def forward(self, images):
+        """Compute the outputs, (n, 1, h, w), of inputs, (n, 3, h, w) in BGR, about [-1, 1]; h and w multiples of 4."""
+        for layer in self.layers:
+            images = _forward_layer(layer, self.weights[layer.name] if layer.type in CONVOLUTIONS else (), images)
+        return images
+
+    def read(self, layers):
+        """Copy weights into the net.
+
+        Parameters
+        ----------
+        layers : dict of str: list of float32 array
+            As returned by `deep.weights.read_caffemodel`; of the shapes of this net.
+        """
+        with torch.no_grad():
+            for name, parameters in self.weights.items():
+                for parameter, values in zip(parameters, layers[name]):
+                    parameter.copy_(torch.tensor(values).reshape(parameter.shape))
+
+    def to_arrays(self):
+        """Return copies of the weights as `deep.weights.write_caffemodel` expects them."""
+        return {name: [parameter.detach().cpu().numpy().copy() for parameter in parameters]
+                for name, parameters in self.weights.items()}
+
+
+def _initial_weights(layer, channels, generator, prototxt):
+    """Create the parameters of a convolution or deconvolution and fill them."""
+    settings = layer.convolution_param
+    kernel, outputs = settings.kernel_size[0], settings.num_output
+    axes = (outputs, channels) if layer.type == "Convolution" else (channels, outputs)
+    arrays = [_fill(settings.weight_filler, (*axes, kernel, kernel), generator, prototxt)]
+    if settings.bias_term:
+        arrays.append(_fill(settings.bias_filler, (outputs,), generator, prototxt))
+    return torch.nn.ParameterList([torch.nn.Parameter(array) for array in arrays])
+
+
+def _fill(filler, shape, generator, prototxt):
+    """Create an array as a filler of a prototxt file describes."""
+    if filler.type == "constant":
+        return torch.full(shape, filler.value)
+    if filler.type == "gaussian":
+        return torch.empty(shape).normal_(filler.mean, filler.std, generator=generator)
+    raise UserError(f"{prototxt}: filler {filler.type!r}: the PyTorch engine has only gaussian and constant; "
+                    "give engine=caffe")
+
+
+def _forward_layer(layer, weights, images):
+    """Compute one layer; `weights` are its parameters."""
+    if layer.type in CONVOLUTIONS:
+        settings = layer.convolution_param
+        convolve = functional.conv2d if layer.type == "Convolution" else functional.conv_transpose2d
+        return convolve(images, *weights, stride=settings.stride[0] if settings.stride else 1,
+                        padding=settings.pad[0] if settings.pad else 0, groups=settings.group)
+    if layer.type == "ReLU":
+        return functional.relu(images)
+    if layer.type == "LRN":
+        return _normalise(images, layer.lrn_param)
+    settings = layer.pooling_param
+    # Caffe rounds the sizes of its outputs up
+    options = {"kernel_size": settings.kernel_size, "stride": settings.stride, "padding": settings.pad,
+               "ceil_mode": True}
+    return functional.max_pool2d(images, **options) if settings.pool == settings.MAX \
+        else functional.avg_pool2d(images, **options)
+
+
+def _normalise(images, settings):
+    """Divide by (k + alpha / n x sum of the squares of n neighbouring channels) ^ beta.
+
+    As torch's local_response_norm, whose gradient on a graphics card differs from run to run.
+    """
+    size = settings.local_size
+    squares = functional.pad(images * images, (0, 0, 0, 0, size // 2, (size - 1) // 2))
+    channels = images.shape[1]
+    total = sum(squares[:, offset:offset + channels] for offset in range(size))
+    return images * (settings.k + settings.alpha / size * total) ** -settings.beta
