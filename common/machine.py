@@ -87,7 +87,7 @@ def load_blas():
 
 
 def available_memory(meminfo="/proc/meminfo"):
-    """Return the number of bytes that processes can still allocate, without swap; infinity if the system has no /proc."""
+    """Return the number of bytes that can still be allocated, without swap; infinity on a system without /proc."""
     try:
         lines = Path(meminfo).read_text().splitlines()
     except OSError:

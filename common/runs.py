@@ -52,7 +52,7 @@ def lock_folder(folder):
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        raise UserError(f"{folder}: another process is at work in it; wait until it ends, or give another folder") \
+        raise UserError(f"{folder}: another process uses this folder; wait until it ends, or give another folder") \
             from error
     except OSError:  # this file system has no locks
         pass
@@ -63,7 +63,7 @@ def lock_folder(folder):
 
 
 def start(folder, net, settings, predict, files, versions=None, restart=False, resume=False):
-    """Create a run folder, or validate the folder of an interrupted run with the same settings.
+    """Create a run folder, or check that the run in an existing folder has the same settings.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
                    for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
         if changed:
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
-                            "delete it, or give --restart, or another folder")
+                            "delete the folder, give --restart, or give another folder")
         _warn_of_other_blas(folder, config)
         _warn_of_other_engine(folder, config, versions or {})
         return
@@ -114,8 +114,8 @@ def _warn_of_other_blas(folder, config):
     before, now = config.get("versions", {}).get("blas"), load_blas()
     if before and before != now:
         print(f"warning: {folder}: the run started with {before} and resumes with {now}; its weights will differ by "
-              "rounding from those of an uninterrupted run; to avoid this, set OPENBLAS_CORETYPE and "
-              "OPENBLAS_NUM_THREADS as before", file=sys.stderr)
+              "rounding from those of an uninterrupted run; to avoid this, give the environment variables "
+              "OPENBLAS_CORETYPE and OPENBLAS_NUM_THREADS the first values", file=sys.stderr)
 
 
 def _warn_of_other_engine(folder, config, versions):
@@ -233,7 +233,7 @@ def read_log(path):
 
 
 def collect_versions():
-    """Collect the versions of Python, packages, BLAS and this repository, and the machine's name and cores.
+    """Collect the versions of Python, packages, BLAS and this repository, and the processor's type and number of cores.
 
     Returns
     -------

@@ -77,7 +77,8 @@ def add_arguments(parser):
                         help="output folder; created when all data are complete")
     parser.add_argument("--limit", type=positive_int, metavar="N", help="use only the first N images after shuffling")
     parser.add_argument("--skip-bad", action="store_true",
-                        help="leave out images that cannot be read, and list them, instead of stopping at the first")
+                        help="leave out images that cannot be read, and list them in manifest.json, instead of "
+                             "stopping at the first")
     parser.add_seed(SEED)
     parser.add_jobs()
 

@@ -51,7 +51,7 @@ class CaffeEngine:
 
     @property
     def iteration(self):
-        """Number of iterations that are done."""
+        """Return the number of iterations that are done."""
         return self.solver.iter
 
     def transplant(self, vgg, rescale_conv1):
@@ -66,8 +66,8 @@ class CaffeEngine:
         Returns
         -------
         (float, dict of str: float, dict of str: float)
-            Caffe's loss, sum / (2 x images); per layer, the Euclidean norms of the weights after the update and of
-            their gradient, without biases.
+            Caffe's loss, sum of squared errors / (2 x images); per layer, the Euclidean norms of the weights after the
+            update and of their gradient, without biases.
         """
         self.solver.step(1)
         return float(self.net.blobs["loss"].data), _norms(self.net, "data"), self.gradients
@@ -87,7 +87,7 @@ class CaffeEngine:
         self.net.save(str(path))
 
     def snapshot(self, state, model):
-        """Write weights (`model`) and momentum (`state`), at the paths that Caffe itself gives a snapshot."""
+        """Write weights (`model`) and solver state (`state`); Caffe itself writes them to these paths."""
         self.solver.snapshot()
 
     def restore(self, state, model):

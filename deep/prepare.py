@@ -1,10 +1,11 @@
 """python -m deep.prepare: prepare the training data of the deep net from any data set.
 
 OUT/train_000.h5, val_000.h5 and so on are shards for Caffe's HDF5Data layer: data, float32 (n, 3, h, w) BGR, and label,
-float32 (n, 1, h, w); with --mirror also train_mirrored_000.h5. data is about [-1, 1]; label is the density map in grey
-levels minus its mean, times 2/255 (about -0.24 to 1.76 with the authors' mean). OUT/manifest.json lists the data set,
-the settings, the numbers of images, the subtracted means, the images left out, and hashes of the data. The last 10% of
-the shuffled images are for validation (section 4.2). The same command resumes an interrupted preparation.
+float32 (n, 1, h, w); with --mirror also train_mirrored_000.h5. The values of data lie in about [-1, 1]; label is the
+density map in grey levels minus its mean, times 2/255 (about -0.24 to 1.76 with the authors' mean). OUT/manifest.json
+lists the data set, the settings, the numbers of images, the subtracted means, the images left out, and hashes of the
+data. The last 10% of the shuffled images are for validation (section 4.2). The same command resumes an interrupted
+preparation.
 """
 from collections import defaultdict
 from functools import partial
@@ -26,9 +27,9 @@ def main():
     parser = Parser("deep.prepare", __doc__)
     parts.add_arguments(parser)
     parser.add_argument("--preset", choices=["demo", "paper"], default="demo",
-                        help="size of the images: 128x96 or the paper's 320x240 (default: %(default)s)")
+                        help="size of the images: 192x144 or the paper's 320x240 (default: %(default)s)")
     parser.add_argument("--mirror", action="store_true",
-                        help="add mirrored copies of the training images, after all others")
+                        help="add mirrored copies of the training images, written last, in train_mirrored_*.h5")
     parser.add_argument("--means", choices=["training", "authors"], default="training",
                         help="means to subtract from images and density maps: computed from the training images, or "
                              "the constants of the authors' code (default: %(default)s)")

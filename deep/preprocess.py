@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 TRAIN_SIZE = (320, 240)  # width, height; section 4.2: "downsampled by half to 320 x 240"
-DEMO_TRAIN_SIZE = (128, 96)  # PRESET=demo: the same aspect ratio, a sixth of the pixels
+DEMO_TRAIN_SIZE = (192, 144)  # PRESET=demo: the same aspect ratio, a third of the pixels
 IMAGE_SCALE = 0.0078431372549  # released prototxt: 1/127.5
 MAP_SCALE = 2 / 255  # section 4.2: "scaling to [-1, 1]"
 AUTHORS_MEAN_BGR = (100.0, 110.0, 118.0)  # released code: SALICON's training images

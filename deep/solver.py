@@ -10,9 +10,9 @@ from common.machine import blas_settings
 from deep.prototxt import SOLVER, TRAIN_VAL, messages, parse_prototxt
 
 # PRESET=demo uses these values; solver.prototxt has the paper's values of the same settings.
-DEMO_SOLVER = {"max_iter": 100, "test_interval": 50, "snapshot": 25}
+DEMO_SOLVER = {"max_iter": 200, "test_interval": 50, "snapshot": 50}
 # At batch size 2, the last few images dominate the weights unless the learning rate falls before the end.
-DEMO_STEPSIZE = 40
+DEMO_STEPSIZE = 80
 DEMO_VALIDATION_IMAGES = 20
 REQUIRED_FIELDS = ("type", "lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot")
 # The run folder determines these fields: paths and formats of files.

@@ -2,7 +2,8 @@
 
 The run folder holds config.json, solver.prototxt and train_val.prototxt as used, log.csv, caffe.log (Caffe's messages),
 the newest snapshot during training, and weights.caffemodel at the end. If a run is interrupted or killed, the same
-command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit.
+command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit, if machine
+and engine stay the same.
 """
 import hashlib
 import re
@@ -28,21 +29,23 @@ def main():
     parser.add_argument("--data", required=True, help="folder that deep.prepare wrote")
     parser.add_argument("--run", required=True, help="run folder, e.g. build/runs/NAME")
     parser.add_argument("--preset", choices=["demo", "paper"], default="demo",
-                        help="paper: 24,000 iterations; demo: 100, which take minutes (default: %(default)s)")
+                        help="paper: 24,000 iterations; demo: 200, which take minutes (default: %(default)s)")
     parser.add_argument("--solver", default=str(SOLVER), help="solver file (default: deep/solver.prototxt)")
     parser.add_argument("--vgg", help="VGG_CNN_M.caffemodel, to initialise conv1..conv3 (default: random weights)")
     parser.add_argument("--rescale-conv1", action="store_true",
-                        help="multiply VGG_CNN_M's conv1 by 127.5 (see deep/surgery.py)")
+                        help="multiply VGG_CNN_M's conv1 by 127.5, because our input is 127.5 times smaller than VGG's")
     parser.add_argument("--iterations", type=positive_int, help="number of iterations (default: the preset's)")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE",
                         help="override a setting of the solver file, e.g. stepsize=500; may be given several times; "
-                             "base_lr is used as given, whereas the file's is adapted to the image size")
+                             "base_lr given here is used unchanged; the base_lr of the solver file is scaled to the "
+                             "image size")
     parser.add_argument("--engine", choices=["caffe", "torch"], default="caffe",
                         help="library that trains: BVLC Caffe, or PyTorch, which can use a graphics card (default: "
                              "%(default)s); a run may change its engine when it resumes")
-    parser.add_argument("--device", help="of PyTorch: cpu, cuda or cuda:1 (default: the first graphics card, or cpu)")
+    parser.add_argument("--device", help="device for --engine torch: cpu, cuda or cuda:1 (default: the first graphics "
+                                         "card, or cpu)")
     parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32",
-                        help="of convolutions in PyTorch on a graphics card (default: %(default)s)")
+                        help="precision of convolutions with --engine torch on a graphics card (default: %(default)s)")
     parser.add_seed(2016)
     runs.add_arguments(parser)
     args = parser.parse_args()

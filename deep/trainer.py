@@ -1,6 +1,7 @@
 """Train the deep net: the loop that runs an engine one iteration at a time.
 
-The loop runs in the subprocess of `deep.backend.run_in_subprocess`, since a CHECK of Caffe that fails ends the process.
+The loop runs in the subprocess of `deep.backend.run_in_subprocess`, because a failed assertion in Caffe (CHECK) ends
+the process.
 """
 import contextlib
 import re
@@ -24,7 +25,7 @@ from deep.weights import check_shapes, check_weights, net_shapes, read_caffemode
 
 WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
 MARKER = "snapshot.json"  # names the newest complete snapshot
-MEGABYTE = 2**20  # for the names in a file of weights, and more
+MEGABYTE = 2**20  # upper bound of what a weights file holds besides weights, such as the names of layers
 TWO_HISTORIES = ("Adam", "AdaDelta")  # solvers with two values of history per weight; the others have one
 DIVERGED = 'lower base_lr (section 4.2: "using a larger learning rate causes the learning to diverge"), give --restart'
 RESTART = "give --restart to train from the beginning"
@@ -81,7 +82,8 @@ class Run:
     def __init__(self, folder, engine):
         self.folder, self.engine, self.settings = folder, engine, engine.settings
         self.validation_images = self.settings.test_iter[0] * validation_batch_size()
-        # row: log row of the snapshot's iteration, if the run ended before it was validated and logged
+        # row: log row of the snapshot's iteration if the run stopped before that iteration was validated and logged,
+        # else None
         saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "monitor": None, "row": None}
         self.monitor = Monitor(self.settings.max_iter, saved["monitor"])
         self.pending = saved["row"]
@@ -146,7 +148,7 @@ class Run:
         return {**row, "seconds": time.monotonic() - started}
 
     def _validate(self, interrupts):
-        """Compute the mean loss and CC of the validation images, from the first one on."""
+        """Compute the mean loss and the mean CC; every validation starts at the first validation image."""
         losses, correlations = [], []
         for data, label in _validation_batches(self.folder, self.engine.batch_size, self.validation_images):
             interrupts.check()
@@ -159,7 +161,7 @@ class Run:
         return {"val_loss": loss, "val_rmse": self._rmse(loss), "val_cc": float(np.mean(np.nan_to_num(correlations)))}
 
     def _rmse(self, loss):
-        """Return the root mean square error per pixel that follows from Caffe's loss, sum / (2 x images)."""
+        """Return the root mean square error per pixel; Caffe's loss is the sum of squared errors / (2 x images)."""
         return (2 * loss / self.engine.pixels) ** 0.5
 
     def _resume(self):
@@ -180,8 +182,8 @@ class Run:
         if self.engine.iteration != saved["iteration"]:
             raise UserError(f"{state}: belongs to iteration {self.engine.iteration}, not to {saved['iteration']}; "
                             f"{RESTART}")
-        # HDF5Data starts at the first image. It is there again after as many batches as there are images, for any batch
-        # size, so the batches before that can be left out.
+        # Skip the batches that the run has already used. With N images, the position in the data repeats after N
+        # batches for any batch size, so only (iterations mod N) batches must be skipped.
         self.engine.skip_batches(saved["iteration"] % _count_training_images(self.folder))
         return saved
 
@@ -203,7 +205,7 @@ class Run:
                    {"iteration": self.engine.iteration, "monitor": self.monitor.state, "row": self.pending})
 
     def _snapshot_files(self, iteration):
-        """Return the paths at which Caffe writes the snapshot of an iteration: momentum, weights."""
+        """Return the paths of the snapshot of an iteration, with Caffe's names: solver state (momentum), weights."""
         state = self.folder / "snapshots" / f"snapshot_iter_{iteration}.solverstate"
         return state, state.with_suffix(".caffemodel")
 
@@ -216,7 +218,7 @@ def create_solver(folder, data, label, batch=2, **settings):
     Parameters
     ----------
     folder : path
-        Folder for the solver's files, which must exist while the solver is used.
+        Folder for the solver's files; keep it while the solver is in use.
     data : float32 (n, 3, h, w), input of the net; h and w multiples of 4
     label : float32 (n, 1, h, w), target
     batch : int

@@ -1,14 +1,15 @@
-"""python -m evaluation.score: score saliency maps on the test images of a data set.
+"""python -m evaluation.score: score saliency maps on one split of a data set.
 
 Writes OUT.csv, one row per image, and OUT.json, the means with bootstrap 95% intervals. Maps are an HDF5 file
 (predictions.h5 of models.predict, or any file with one 2-D array per image) or a folder of .npy, .mat or grey
 images, with the same names as the images of the data set. A map that differs in size from its image is resized as in
-the MIT benchmark. Undefined metrics (NaN) are left out of the mean and counted. If an image cannot be scored, the
-reason is written in its row, the other images are scored, and the exit code is 1.
+the MIT benchmark. Undefined scores (NaN) do not enter the mean; OUT.json gives their number. If an image cannot be
+scored, the reason is written in its row, the other images are scored, and the exit code is 1.
 
-Conventions: "mit" is the MIT benchmark's (evaluation/metrics.py), which takes the negatives of shuffled AUC from the
-fixations of 10 other, randomly chosen images; "salicon" is the SALICON server's (evaluation/salicon.py), which takes
-them from all other images. Information gain (IG) is measured relative to the centre prior of the training images.
+Conventions: "mit" is the MIT benchmark's (evaluation/metrics.py), which takes the negatives of shuffled AUC (points
+that count as not fixated) from the fixations of 10 other, randomly chosen images; "salicon" is the SALICON server's
+(evaluation/salicon.py), which takes them from all other images. Information gain (IG) is measured relative to the
+centre prior of the training images.
 """
 import contextlib
 import csv
@@ -40,12 +41,13 @@ def main():
     add_dataset_arguments(parser, default="synthetic")
     parser.add_argument("--split", help="split to score (default: test, or val if the fixations of the test split are "
                                         "not public)")
-    parser.add_argument("--out", required=True, metavar="PATH",
+    parser.add_argument("--out", required=True, metavar="OUT",
                         help="path without suffix: OUT.csv and OUT.json are written")
     parser.add_argument("--convention", choices=CONVENTIONS, default="mit",
                         help="scoring convention (default: %(default)s)")
     parser.add_argument("--prior", metavar="FILE",
-                        help=".npz of the centre prior: loaded if it exists, otherwise computed and saved")
+                        help=".npz of the centre prior: loaded if it exists, otherwise computed and saved (default: "
+                             "computed, not saved)")
     parser.add_seed(SEED)
     parser.add_jobs()
     parser.add_argument("--dask", metavar="ADDRESS",
@@ -57,7 +59,7 @@ def main():
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # fails before the long work, not after it
     dataset = open_dataset(args.dataset, args.split or scored_split(args.dataset), args.data_root)
     if dataset.names and not dataset[0].has_fixations:
-        raise UserError(f"{args.dataset} {dataset.split}: has no public fixations, nothing can be scored; "
+        raise UserError(f"{args.dataset} {dataset.split}: has no public fixations, so its images cannot be scored; "
                         "give another --split, or send the maps to the benchmark's server")
     with _workers(args.dask, args.jobs):
         maps, model = _open_predictions(args, dataset) if args.predictions else (None, LABELS[args.baseline])
@@ -212,7 +214,7 @@ def summarise(rows):
 
 
 def _mean_scores(scores):
-    """Average each metric over the observers of an image; nothing without observers."""
+    """Average each metric over the observers of an image. Return {} if there are no observers."""
     return {name: sum(row[name] for row in scores) / len(scores) for name in METRICS} if scores else {}
 
 
@@ -226,15 +228,15 @@ def _report(out, rows, summary):
     writer.writerows(rows)
     write_text(f"{out}.csv", table.getvalue())
     write_json(f"{out}.json", summary)
-    print(f"{summary['model']} on {len(rows)} test images of {summary['dataset']}: " + ", ".join(
+    print(f"{summary['model']} on {len(rows)} {summary['split']} images of {summary['dataset']}: " + ", ".join(
         f"{name} {value['mean']:.3f}" + (f" ({value['nan']} undefined)" if value["nan"] else "") if value["n"]
         else f"{name} undefined" for name, value in summary["metrics"].items()))
     failed = [row for row in rows if row["error"]]
     for row in failed[:LISTED_FAILURES]:
-        print(f"left out: {row['name']}: {row['error']}", file=sys.stderr)
+        print(f"not scored in full: {row['name']}: {row['error']}", file=sys.stderr)
     if failed:
         print(f"error: {len(failed)} of {len(rows)} images could not be scored in full; {out}.csv gives the reason "
-              "per image. Correct them and score again", file=sys.stderr)
+              "per image. Correct the maps or images, and score again", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -245,10 +247,10 @@ def _open_predictions(args, dataset):
     maps = open_maps(args.predictions)
     matched = [name for name in dataset.names if name in maps]
     if not matched:
-        raise UserError(f"{args.predictions}: has no map of any of the {len(dataset)} test images of {args.dataset} "
-                        f"({dataset.names[0]}, ...); name the maps as the images")
+        raise UserError(f"{args.predictions}: has no map of any of the {len(dataset)} {dataset.split} images of "
+                        f"{args.dataset} ({dataset.names[0]}, ...); give the maps the names of the images")
     if unmatched := sorted(set(maps.names) - set(matched)):
-        print(f"{args.predictions}: {len(unmatched)} maps match no test image of {args.dataset}, such as "
+        print(f"{args.predictions}: {len(unmatched)} maps match no {dataset.split} image of {args.dataset}, such as "
               f"{unmatched[0]}; they are not scored", file=sys.stderr)
     return (lambda index, sample: maps[sample.name] if sample.name in maps else _raise_missing(args)), maps.model
 
@@ -266,7 +268,7 @@ def _baseline_maps(args, prior):
 
 
 def _raise_missing(args):
-    raise UserError(f"no map of this image in {args.predictions}; predict again")
+    raise UserError(f"no map of this image in {args.predictions}; add it, or predict again")
 
 
 def _workers(dask, jobs):

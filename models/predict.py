@@ -70,8 +70,8 @@ def parse_arguments():
     parser.add_argument("--net", choices=NETS, required=True, help="net to use")
     parser.add_argument("--weights", required=True, help="weights.npz (shallow) or .caffemodel (deep)")
     parser.add_argument("--images", nargs="+", metavar="PATH",
-                        help="image files, folders of images, patterns such as 'a/*.jpg', or videos; an argument with "
-                             "several paths is split at white space, as in a shell")
+                        help="image files, folders of images, patterns such as 'a/*.jpg', or videos; a quoted list of "
+                             "paths is split at spaces")
     add_dataset_arguments(parser)
     parser.add_argument("--split", help="split of the data set (default: test, or val if the fixations of the test "
                                         "split are not public)")

@@ -7,7 +7,7 @@ from tests.fixtures.vgg import vgg_cnn_m
 
 @pytest.fixture(scope="session")
 def prepared(tmp_path_factory):
-    """Training data of the deep net from 40 synthetic images at 128x96: 36 for training, 4 for validation."""
+    """Training data of the deep net from 40 synthetic images at 192x144: 36 for training, 4 for validation."""
     out = tmp_path_factory.mktemp("prepared") / "synthetic-deep"
     prepare("synthetic", None, out, limit=40, jobs=2)
     return out

@@ -17,9 +17,9 @@ def test_layout_counts_and_ranges(prepared):
     assert set(manifest) == {"net", "dataset", "root", "seed", "limit", "preset", "mirror", "means", "fingerprint",
                              "split", "edition", "sigma", "images", "train", "val", "size", "mean_bgr", "mean_map",
                              "left_out", "sha256"}
-    assert (manifest["net"], manifest["train"], manifest["val"], manifest["size"]) == ("deep", 36, 4, [128, 96])
+    assert (manifest["net"], manifest["train"], manifest["val"], manifest["size"]) == ("deep", 36, 4, [192, 144])
     with h5py.File(prepared / "train_000.h5") as file:
-        assert file["data"].shape == (36, 3, 96, 128) and file["label"].shape == (36, 1, 96, 128)
+        assert file["data"].shape == (36, 3, 144, 192) and file["label"].shape == (36, 1, 144, 192)
         assert file["data"].dtype == file["label"].dtype == np.float32
         # section 4.2: zero mean over the training set
         np.testing.assert_allclose(file["data"][...].mean(axis=(0, 2, 3)), 0, atol=1e-5)
@@ -32,8 +32,8 @@ def test_arrays_are_what_preprocessing_makes(prepared):
     names = shuffled(source.names, 2016)[:40]
     for file, row, name in (("train_000.h5", 5, names[5]), ("val_000.h5", 3, names[39])):
         sample = source.open(name)
-        image = preprocess.resize_image(sample.image, (128, 96))
-        density = preprocess.resize_density(sample.density, (128, 96))
+        image = preprocess.resize_image(sample.image, (192, 144))
+        density = preprocess.resize_density(sample.density, (192, 144))
         with h5py.File(prepared / file) as shard:
             np.testing.assert_array_equal(shard["data"][row], preprocess.to_input(image, manifest["mean_bgr"]))
             np.testing.assert_array_equal(shard["label"][row], preprocess.to_target(density, manifest["mean_map"]))

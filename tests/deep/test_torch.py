@@ -148,7 +148,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(prepared, tmp_
 
 @pytest.mark.slow
 def test_a_run_changes_its_engine_at_a_snapshot(prepared, tmp_path):
-    """Begun by Caffe, ended by PyTorch: as a run of Caffe alone, to rounding."""
+    """The losses are those of a run of Caffe alone, to rounding."""
     assert command(*train(prepared, tmp_path / "caffe", engine="caffe")).returncode == 0
     process = begin("-m", *train(prepared, tmp_path / "both", engine="caffe"), stderr=subprocess.DEVNULL)
     while not (log := tmp_path / "both/log.csv").is_file() or len(log.read_text().splitlines()) < 2:

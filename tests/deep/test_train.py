@@ -48,10 +48,10 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     rows = runs.read_log(tmp_path / "broken/log.csv")
     assert [row["iteration"] for row in rows] == [1, 2, 3, 4] and rows[-1]["val_cc"] is not None
     # section 4.2: the learning rate is 0.01 / pixels; Caffe's loss is sum / 2N
-    assert rows[0]["lr"] == pytest.approx(0.01 / (128 * 96), rel=1e-6)
-    assert rows[0]["rmse"] == pytest.approx((2 * rows[0]["loss"] / (128 * 96)) ** 0.5, rel=1e-5)
+    assert rows[0]["lr"] == pytest.approx(0.01 / (192 * 144), rel=1e-6)
+    assert rows[0]["rmse"] == pytest.approx((2 * rows[0]["loss"] / (192 * 144)) ** 0.5, rel=1e-5)
     config = runs.read_config(tmp_path / "broken/weights.caffemodel", "deep")
-    assert config["predict"]["longest_side"] == 128 and config["versions"]["caffe"] == "1.0.0"
+    assert config["predict"]["longest_side"] == 192 and config["versions"]["caffe"] == "1.0.0"
     assert "already trained" in command("deep.train", *arguments, "--run", tmp_path / "whole").stdout
 
 
@@ -142,8 +142,8 @@ def test_a_failed_check_of_caffe_is_an_error_of_one_line(prepared, tmp_path):
     """The data pass our checks, but have a type that Caffe cannot read."""
     for split in ("train", "val"):
         with h5py.File(tmp_path / f"{split}_000.h5", "w") as shard:
-            shard["data"] = np.zeros((4, 3, 96, 128), bool)
-            shard["label"] = np.zeros((4, 1, 96, 128), "f4")
+            shard["data"] = np.zeros((4, 3, 144, 192), bool)
+            shard["label"] = np.zeros((4, 1, 144, 192), "f4")
     manifest = read_json(prepared / "manifest.json")
     manifest.update(train=4, val=4)
     write_json(tmp_path / "manifest.json", manifest)
@@ -158,7 +158,7 @@ def _rewrite(path, **arrays):
             shard[name] = array
 
 
-IMAGES, MAPS = np.zeros((4, 3, 96, 128), "f4"), np.zeros((4, 1, 96, 128), "f4")
+IMAGES, MAPS = np.zeros((4, 3, 144, 192), "f4"), np.zeros((4, 1, 144, 192), "f4")
 
 
 @pytest.mark.parametrize("damage, complaint", [
@@ -168,7 +168,7 @@ IMAGES, MAPS = np.zeros((4, 3, 96, 128), "f4"), np.zeros((4, 1, 96, 128), "f4")
     (lambda data: _rewrite(data / "val_000.h5", image=IMAGES, label=MAPS), r"val_000\.h5: damaged .*'data'"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES), r"val_000\.h5: damaged .*'label'"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[..., :64], label=MAPS), r"data of shape \(4, 3, 96, 64\).* expected"),
-    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES, label=MAPS[:3]), r"label of shape \(3, 1, 96, 128\)"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES, label=MAPS[:3]), r"label of shape \(3, 1, 144, 192\)"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:3], label=MAPS[:3]), r"the val_\*\.h5 hold 3 images, but the manifest lists 4"),
     (lambda data: (data / "manifest.json").write_text("{"), r"manifest\.json: not valid JSON"),
@@ -215,7 +215,7 @@ def test_a_run_cannot_be_resumed_with_another_net(stopped, prepared, tmp_path):
 def test_a_second_process_in_the_run_folder_is_an_error(prepared, tmp_path):
     with runs.lock_folder(tmp_path / "run"):
         line = one_line(command("deep.train", "--data", prepared, "--run", tmp_path / "run"))
-    assert "another process is at work in it" in line
+    assert "another process uses this folder" in line
     with runs.lock_folder(tmp_path / "run"):  # the lock is released
         pass
 

@@ -236,7 +236,7 @@ def test_missing_and_unmatched_maps_are_reported(tmp_path):
     process = command("evaluation.score", "--predictions", folder, *arguments)
     assert process.returncode == 1 and "1 of 100 images could not be scored" in one_line(process)
     assert "1 maps match no test image of synthetic, such as dog" in process.stderr
-    assert f"left out: {names[0]}: no map of this image" in process.stderr
+    assert f"not scored in full: {names[0]}: no map of this image" in process.stderr
     summary = read_json(tmp_path / "scores.json")
     assert summary["failed"] == 1 and summary["metrics"]["CC"]["n"] == 99 and summary["model"] == "mine"
     with open(tmp_path / "scores.csv", newline="") as handle:
