@@ -167,7 +167,7 @@ IMAGES, MAPS = np.zeros((4, 3, 144, 192), "f4"), np.zeros((4, 1, 144, 192), "f4"
     (lambda data: (data / "val_000.h5").unlink(), r"no val_\*\.h5"),
     (lambda data: _rewrite(data / "val_000.h5", image=IMAGES, label=MAPS), r"val_000\.h5: damaged .*'data'"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES), r"val_000\.h5: damaged .*'label'"),
-    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[..., :64], label=MAPS), r"data of shape \(4, 3, 96, 64\).* expected"),
+    (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[..., :64], label=MAPS), r"data of shape \(4, 3, 144, 64\).* expected"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES, label=MAPS[:3]), r"label of shape \(3, 1, 144, 192\)"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:3], label=MAPS[:3]), r"the val_\*\.h5 hold 3 images, but the manifest lists 4"),
