@@ -1,12 +1,14 @@
 """Check a data set: number and size of images, fixations, missing and damaged files; and draw an overview image.
 
-Per split, the report lists: the number of images found and the published number, image sizes, fixations per image,
-points outside the frame, several points on the same pixel, images without fixations, identical images and unreadable
-files. The MD5 sums of archives in the data folder, its parent or its subfolders are compared with the published ones.
-OUT/NAME-SPLIT.png shows ten images with their fixations and density maps. The exit code is 1 if something is missing
-or damaged.
+Per split, the report lists: the number of images found and the published number, how the files were understood
+(columns, units), image sizes, fixations per image, rows without a position, points outside the frame, several points on
+the same pixel, images without fixations, identical images, unreadable files, and what cannot be used. The MD5 sums of
+archives in the data folder, its parent or its subfolders are compared with the published ones.
+OUT/NAME-SPLIT.png shows ten images with their fixations and density maps. The exit code is 1 if something is missing,
+damaged or cannot be right.
 """
 import hashlib
+import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -21,7 +23,9 @@ from data.sources import SOURCES
 SHEET_SAMPLES, CELL_WIDTH = 10, 240  # samples on a contact sheet; width of a cell in pixels
 MAX_NAMED = 10  # damaged images that are named; the count includes all
 CHUNK_SIZE = 1 << 22  # bytes per read when hashing
-SUSPICIOUS_FRACTION = 0.05  # of points outside the frame; eye trackers rarely reach it
+# of points outside the frame, from which a hint is printed, and from which they are a problem; trackers rarely reach it
+SUSPICIOUS_FRACTION, WRONG_FRACTION, WRONG_MINIMUM = 0.05, 0.1, 10
+MAX_NOTES = 12
 
 
 def main():
@@ -59,13 +63,14 @@ def check(name, split, root, out, expected, jobs=1):
     Returns
     -------
     int
-        Number of problems: 1 if the split cannot be opened; otherwise one per unreadable image, one if the number of
-        images differs from the published one, and one if files are missing.
+        Number of problems: 1 if the split cannot be opened; otherwise one per unreadable image, one per fault of the
+        folder, one if the number of images differs from the published one, one if files are missing, and one if many
+        points lie outside the frame.
     """
     from common.parallel import in_parallel
 
     try:
-        dataset = open_dataset(name, split, root)
+        dataset = open_dataset(name, split, root, warn=False)
     except UserError as error:
         print(f"{name} {split}: {error}")
         return 1
@@ -78,22 +83,44 @@ def check(name, split, root, out, expected, jobs=1):
         fault = "missing" if difference > 0 else "too many"
         print(f"  published      {expected:,} images: {abs(difference):,} {fault}")
         problems = 1
+    for note in dataset.notes[:MAX_NOTES]:
+        print(f"  understood     {note}")
+    for fault in dataset.faults:
+        print(f"  problem        {fault}")
+    problems += len(dataset.faults)
     missing = [path for path in dataset.files if not Path(path).exists()]
     if missing:
         print(f"  missing        {len(missing):,} files, the first is {missing[0]}")
         problems += 1
     unreadable = [entry for entry in statistics if "error" in entry]
     print(f"  unreadable     {len(unreadable):,} images")
-    for entry in unreadable[:MAX_NAMED]:
-        print(f"    {entry['error']}")
+    for line in group_errors(unreadable)[:MAX_NAMED]:
+        print(f"    {line}")
     readable = [entry for entry in statistics if "error" not in entry]
     for line in summary_lines(readable):
         print(f"  {line}")
+    problems += has_wrong_positions(readable)
     if readable:
         path = out / f"{name}-{split}.png"
         write_contact_sheet(dataset, [entry["name"] for entry in readable], path)
         print(f"  contact sheet  {path}")
     return problems + len(unreadable)
+
+
+def group_errors(unreadable):
+    """Return the errors of images, list of str; those that differ only in names and numbers are in one line."""
+    groups = {}
+    for entry in unreadable:
+        words = [word for word in entry["error"].split() if entry["name"] not in word]
+        groups.setdefault(re.sub(r"\d+", "0", " ".join(words)), []).append(entry["error"])
+    return [errors[0] + (f" (and {len(errors) - 1} other images)" if len(errors) > 1 else "")
+            for errors in groups.values()]
+
+
+def has_wrong_positions(statistics):
+    """Return True if so many points of the readable samples lie outside the frame that something is wrong."""
+    outside, fixations = (sum(entry.get(key) or 0 for entry in statistics) for key in ("outside", "fixations"))
+    return outside >= WRONG_MINIMUM and outside > WRONG_FRACTION * (outside + fixations)
 
 
 def inspect_sample(sample):
@@ -103,7 +130,7 @@ def inspect_sample(sample):
     -------
     dict
         "name", "size" (W, H), "pixels" (MD5 sum of the image), "fixations" (number or None), and with fixations also
-        "outside", "repeated" and "observers" (number or None); or "name" and "error".
+        "outside", "missing", "repeated", "observers" (number or None) and "notes"; or "name" and "error".
     """
     try:
         image = sample.image
@@ -111,12 +138,13 @@ def inspect_sample(sample):
         if sample.has_density:
             sample.density  # noqa: B018  a published density map can be damaged, too
         if not sample.has_fixations:
-            return {**entry, "fixations": None}
+            return {**entry, "fixations": None, "notes": sample.notes}
         fixations = sample.fixations
         pixels = np.unique(np.floor(fixations + 0.5), axis=0)
         observers = None if sample.observers is None else len(np.unique(sample.observers))
         return {**entry, "fixations": len(fixations), "outside": sample.outside,
-                "repeated": len(fixations) - len(pixels), "observers": observers}
+                "missing": sample.missing, "repeated": len(fixations) - len(pixels), "observers": observers,
+                "notes": sample.notes}
     except UserError as error:
         return {"name": sample.name, "error": str(error)}
 
@@ -139,18 +167,21 @@ def summary_lines(statistics):
              + (f" and {len(sizes) - 3} others" if len(sizes) > 3 else "")]
     duplicates = len(statistics) - len({entry["pixels"] for entry in statistics})
     lines.append(f"identical      {duplicates:,} images are copies of another image")
+    notes = Counter(note for entry in statistics for note in entry["notes"])
+    lines += [f"understood     {note} ({count:,} images)" for note, count in notes.most_common(MAX_NOTES)]
     annotated = [entry for entry in statistics if entry["fixations"] is not None]
     if not annotated:
         return [*lines, "fixations      none published"]
     counts, observers = ([entry[key] or 0 for entry in annotated] for key in ("fixations", "observers"))
     by = f"; {min(observers)} to {max(observers)} observers per image" if max(observers) else ""
-    outside, repeated = (sum(entry[key] for entry in annotated) for key in ("outside", "repeated"))
+    outside, missing, repeated = (sum(entry[key] for entry in annotated) for key in ("outside", "missing", "repeated"))
     total = outside + sum(counts)
-    hint = "; check whether they are [row, col] instead of [x, y]" \
-        if outside > SUSPICIOUS_FRACTION * total else ""
+    hint = ("; check whether they are [row, col] instead of [x, y], or positions on the screen: give +screen=, "
+            "+offset= or +scale= (data/README.md)") if outside > SUSPICIOUS_FRACTION * total else ""
     return [*lines,
             f"fixations      {min(counts):,} to {max(counts):,} per image, median {np.median(counts):,.0f}{by}",
             f"outside        {outside:,} of {total:,} points lie outside the frame and are dropped{hint}",
+            *([f"missing        {missing:,} rows without a position, dropped"] if missing else []),
             f"repeated       {repeated:,} points on a pixel that already has a point",
             f"no fixations   {sum(not count for count in counts):,} images"]
 

@@ -10,6 +10,7 @@ import importlib
 import inspect
 from collections.abc import Sequence
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,6 +38,27 @@ class Swapped(UserError):
     """The fixations are [row, col] where [x, y] is expected; this affects the whole data set, not one image."""
 
 
+class Fixations(NamedTuple):
+    """Fixations of one image, as a reader returns them.
+
+    Attributes
+    ----------
+    points : float (N, 2)
+        (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel.
+    observers : int (N,), or None
+        The observer's number of each point.
+    missing : int
+        Number of rows of the file without a position, which were dropped.
+    notes : tuple of str
+        How the file was understood, and what else was dropped, for `data.check`.
+    """
+
+    points: np.ndarray
+    observers: np.ndarray | None = None
+    missing: int = 0
+    notes: tuple = ()
+
+
 class Sample:
     """One image with its fixations and density map. Each part is read on first access.
 
@@ -47,14 +69,13 @@ class Sample:
     shape : (int, int), or callable () -> (int, int)
         Height and width in pixels.
     read_image : callable () -> uint8 (H, W, 3), RGB
-    read_fixations : callable () -> float (N, 2), or a pair of that and int (N,); or None
-        Points (x, y) in pixels, 0-based: (0, 0) is the centre of the top left pixel; and the observer's number of
-        each point if the data set has it. None if the data set has no fixations for this image. `Sample` drops the
+    read_fixations : callable () -> Fixations, or float (N, 2), or a pair of that and int (N,); or None
+        Points and observers, see `Fixations`. None if the data set has no fixations for this image. `Sample` drops the
         points outside the frame, for all data sets alike.
     sigma : float
         Standard deviation, in pixels, of the Gaussian that turns fixations into a density map.
-    read_density : callable () -> float (H, W), or None
-        The published density map, on any scale; None to compute it from the fixations.
+    read_density : callable () -> float (H, W), or a pair of that and a tuple of str; or None
+        The published density map, on any scale, and notes; None to compute it from the fixations.
     """
 
     def __init__(self, name, shape, read_image, read_fixations, sigma, read_density=None):
@@ -64,6 +85,7 @@ class Sample:
         self._read_image = read_image
         self._read_fixations = read_fixations
         self._read_density = read_density
+        self._density_notes = ()
 
     @cached_property
     def shape(self):
@@ -95,6 +117,17 @@ class Sample:
         return self._fixations[2]
 
     @property
+    def missing(self):
+        """Return the number of rows of the fixation file that had no position, such as blinks, and were dropped."""
+        return self._fixations[3]
+
+    @property
+    def notes(self):
+        """Return how the files were understood, tuple of str; of the parts that were read."""
+        fixations = self.__dict__.get("_fixations")  # where cached_property stores them
+        return (fixations[4] if fixations else ()) + self._density_notes
+
+    @property
     def has_fixations(self):
         """Return True if the data set has fixations for this image; reads no file."""
         return self._read_fixations is not None
@@ -106,13 +139,14 @@ class Sample:
 
     @cached_property
     def _fixations(self):
-        """Return (fixations, observers or None, number of points outside the frame)."""
+        """Return (fixations, observers or None, number of points outside the frame, number of missing ones, notes)."""
         if self._read_fixations is None:
             raise UserError(f"{self.name}: the data set has no fixations for this image; "
                             "use a split or a data set with fixations")
         try:
             content = self._read_fixations()
-            points, observers = content if isinstance(content, tuple) else (content, None)
+            content = Fixations(*content) if isinstance(content, tuple) else Fixations(content)
+            points, observers, missing, notes = content
             clipped = clip_to_frame(points, self.shape)
             mask = frame_mask(points, self.shape)
             check_swapped(points, self.shape)
@@ -120,14 +154,17 @@ class Sample:
                 raise UserError(f"{len(mask)} fixations have {len(observers)} observers; copy the file again")
         except UserError as error:
             raise type(error)(f"{self.name}: {error}") from error
-        return clipped, None if observers is None else np.asarray(observers, np.int32)[mask], int((~mask).sum())
+        observers = None if observers is None else np.asarray(observers, np.int32)[mask]
+        return clipped, observers, int((~mask).sum()), missing, tuple(notes)
 
     @cached_property
     def density(self):
         """Return the density map, float32 (H, W) in [0, 1] with maximum 1: as published, or the blurred fixations."""
         if self._read_density is None:
             return density_map(self.fixations, self.shape, self.sigma)
-        density = np.asarray(self._read_density(), np.float32)
+        content = self._read_density()
+        density, self._density_notes = content if isinstance(content, tuple) else (content, ())
+        density = np.asarray(density, np.float32)
         if density.shape != self.shape:
             raise UserError(f"{self.name}: the density map has shape {density.shape}, expected {self.shape}; "
                             "replace its file")
@@ -156,9 +193,11 @@ class Dataset(Sequence):
         For Table 2 and captions: "images" (their source), "capture" (recording method), "observers", "edition".
     files : iterable of path
         All files that the samples are read from, to detect missing or changed files; empty if there are none.
+    notes, faults : iterable of str
+        How the folder was understood; and what is wrong with it although the rest can be used.
     """
 
-    def __init__(self, name, split, sigma, names, open_sample, about, files=()):
+    def __init__(self, name, split, sigma, names, open_sample, about, files=(), notes=(), faults=()):
         self.name = name
         self.split = split
         self.sigma = sigma
@@ -166,6 +205,7 @@ class Dataset(Sequence):
         self.open = open_sample
         self.about = about
         self.files = list(files)
+        self.notes, self.faults = list(notes), list(faults)
 
     def __len__(self):
         return len(self.names)
@@ -250,7 +290,7 @@ def split_names(names, split):
     if split == "val":
         raise UserError("this data set has no split 'val'; choose one of: train, test, all")
     ordered = shuffled(names, SPLIT_SEED)
-    held_out = round(TEST_FRACTION * len(ordered))
+    held_out = max(round(TEST_FRACTION * len(ordered)), min(1, len(ordered)))  # at least one image is tested
     return sorted({"test": ordered[:held_out], "train": ordered[held_out:], "all": ordered}[split])
 
 

@@ -1,173 +1,365 @@
 """A folder of your own images, with fixations or density maps.
 
-    images/       NAME.jpg, .png, ...
-    fixations/    NAME.csv    header x,y or row,col, and optionally observer; pixels, 0-based
-                  NAME.npy    points (N, 2), [x, y], 0-based; or a map of the image's size, above 0 where fixated
-                  NAME.mat    one variable: points (N, 2), [x, y], 1-based as in MATLAB; or a map of the image's size
-                  NAME.png    fixation map of the image's size, bright where fixated
-    maps/         NAME.png    density map, grey; computed from the fixations where it is missing
+    images/        NAME.jpg, .png, ...; also in subfolders: the name is then SUBFOLDER/NAME
+    fixations/     NAME.csv, .tsv, .txt     a table of one image: x,y or row,col, optionally observer; pixels, 0-based
+                   NAME.npy, .mat, .png     see data/points.py
+                   NAME/PERSON.csv, ...     a file per observer
+                   ANY.csv, .tsv, .json     a table of many images, with a column for the image
+                   ANY.asc                  an EyeLink recording
+    fixations.csv, .tsv, .json, .asc        the same tables beside images/
+    maps/          NAME.png, .jpg, .npy, .mat, ...    density map; computed from the fixations where it is missing
 
-Without fixations/, nets can be trained but not scored. Without fixations/ and maps/, saliency maps can be predicted.
+images/train, images/val and images/test are splits. stimuli/ or Stimuli/, FIXATIONLOCS/ and FIXATIONMAPS/ (CAT2000) are
+other names of the three folders. Without fixations, nets can be trained but not scored. Without fixations and maps,
+saliency maps can be predicted. data/README.md has the options for trackers' files.
 """
-import csv
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError, os_error_message
-from common.images import image_shape, read_image
-from data.dataset import Dataset, Sample, WrongRoot, split_names
-from data.layouts import find_images, find_root, read_mat, to_points, to_zero_based
+from common.errors import UserError
+from common.images import IMAGE_SUFFIXES, image_shape, read_image
+from data import eyelink, points, tables
+from data.dataset import Dataset, Fixations, Sample, WrongRoot, split_names
+from data.layouts import find_root
 from data.maps import read_map
+from data.screen import check_points, merge, parse_screen
 
 SIGMA = 19  # pixels, as in SALICON; the option `sigma` overrides it
-SUFFIXES = (".csv", ".npy", ".mat", ".png")
-COLUMNS = (("x", "y"), ("col", "row"), ("column", "row"))
-OBSERVERS = ("observer", "subject", "participant")
+FOLDERS = {"images": ("images", "stimuli"), "fixations": ("fixations", "fixationlocs"),  # in lower case
+           "maps": ("maps", "fixationmaps")}
+TABLES = (*tables.SUFFIXES, eyelink.SUFFIX)
+MAPS = (".npy", ".mat", *IMAGE_SUFFIXES)
+IGNORED = {"thumbs.db", "desktop.ini"}  # written by Windows
+RESULTS = "output"  # CAT2000's subfolders of images that are no stimuli
+OWN_SPLITS = ("train", "val", "test")
+MAX_NAMED = 3
+ASPECT_TOLERANCE = 0.02  # relative, between an image and a density map of another size
 REMEDY = "give the folder that holds images/ and fixations/ or maps/"
 
 
-def load(split, root, sigma=SIGMA):
+def load(split, root, sigma=SIGMA, x=None, y=None, image=None, observer=None, unit=None, origin=None, screen=None,
+         offset=None, scale=None, width_mm=None, distance_mm=None):
     """Open a folder of images with fixations or density maps.
 
     Parameters
     ----------
-    split : "train", "test" or "all"
-        See `data.dataset.split_names`; without fixations and maps, all images are in "test".
+    split : "train", "val", "test" or "all"
+        The user's own if images/ has subfolders train and test or val; otherwise see `data.dataset.split_names`.
+        Without fixations and maps, all images are in "test".
     root : path
         The folder with images/, or its parent.
     sigma : float
         Blur, in pixels; one degree of visual angle is usual.
+    x, y, image, observer : str
+        Names of the columns of tables, where they are not recognised.
+    unit, origin, screen, offset, scale, width_mm, distance_mm : see `data.screen.parse_screen`
+        Where the positions of tables are measured from, and in which unit.
 
     Raises
     ------
     UserError
-        `root` has another layout. If only some images have neither fixations nor a map, the error is raised when
-        such an image is read.
+        `root` has another layout, or an option another form. What can be left out, such as an image without data, is
+        listed in the Dataset's `faults`.
     """
     if not isinstance(sigma, int | float) or not 0 < sigma < float("inf"):
         raise UserError(f"sigma is {sigma!r}; give a number of pixels above 0; one degree of visual angle is usual")
-    root = find_root(root, lambda folder: (folder / "images").is_dir(), "a folder of images", REMEDY)
-    images = find_images(root / "images")
-    fixations, maps = _list_files(root / "fixations", SUFFIXES), _list_files(root / "maps", (".png",))
-    if not images:
-        raise WrongRoot(f"{root / 'images'}: no image in it; {REMEDY}")
-    if unmatched := sorted({*fixations, *maps} - set(images)):
-        raise UserError(f"{root}: {len(unmatched)} files in fixations/ or maps/ match no image, the first is "
-                        f"{unmatched[0]!r}; give each file the name of its image")
-    has_data = bool(fixations or maps)
-
-    def open_sample(name):
-        image, points, density = images[name], fixations.get(name), maps.get(name)
-        read = points and (lambda: read_fixations(points, image_shape(image)))
-        if has_data and not (points or density):
-            read = partial(_raise_missing_data, image)
-        return Sample(name, lambda: image_shape(image), lambda: read_image(image), read, sigma,
-                      density and (lambda: read_map(density)))
-
-    names = split_names(images, split) if has_data else [] if split == "train" else list(images)
+    given = parse_screen(unit, origin, screen, offset, scale, width_mm, distance_mm)
+    root = find_root(root, lambda folder: _subfolder(folder, "images") is not None, "a folder of images", REMEDY)
+    content = _Content(root, {"x": x, "y": y, "image": image, "observer": observer}, given)
     about = {"images": root.resolve().name, "edition": "own data", "capture": "", "observers": ""}
-    files = [paths[name] for name in names for paths in (images, fixations, maps) if name in paths]
-    return Dataset("folder", split, sigma, names, open_sample, about, files)
+    names = content.names_of(split)
+    return Dataset("folder", split, sigma, names, partial(content.open_sample, sigma), about, content.files(names),
+                   content.notes, content.faults)
 
 
-def read_fixations(path, shape):
+class _Content:
+    """Files of a folder, by the image that they belong to.
+
+    Parameters
+    ----------
+    root : Path
+    columns : dict of str: str or None
+        Names of columns, from the options.
+    given : dict
+        Fields of Screen, from the options.
+
+    Attributes
+    ----------
+    images, maps : dict of str: Path
+    single, persons : dict of str: Path, and of str: list of Path
+        Fixation files of a whole image, and those of its single observers.
+    tables : dict of str: list of (Table, row numbers, file)
+        Rows of tables of many images.
+    notes, faults : list of str
+    """
+
+    def __init__(self, root, columns, given):
+        self.root, self.columns, self.given = root, columns, given
+        self.notes, self.faults = [], []
+        folders = {kind: _subfolder(root, kind) for kind in FOLDERS}
+        self.images = self._find_images(folders["images"])
+        self._lookup = _Lookup(self.images)
+        self.single, self.persons, self.maps, self.tables = {}, {}, {}, {}
+        many = self._sort_fixations(folders["fixations"]) if folders["fixations"] else self._root_tables()
+        self.several_tables = len(many) > 1
+        self._add_tables(many)
+        if folders["maps"]:
+            self._sort_maps(folders["maps"])
+        self.with_data = [name for name in self.images
+                          if any(name in files for files in (self.single, self.persons, self.tables, self.maps))]
+        if without := [name for name in self.images if name not in set(self.with_data)] if self.with_data else []:
+            self.faults.append(f"{_listed(without, 'image')} without fixations and density map, not used; add one, or "
+                               "remove the images")
+
+    def names_of(self, split):
+        """Return the names of one split, sorted."""
+        if not self.with_data:
+            return [] if split == "train" else sorted(self.images)
+        own = {name: [image for image in self.with_data if image.startswith(f"{name}/")] for name in OWN_SPLITS}
+        if not own["train"] or not (own["val"] or own["test"]):
+            return split_names(self.with_data, split)
+        self.notes.append("splits of your own: " + ", ".join(f"{name} {len(names):,}" for name, names in own.items())
+                          + ("" if own["test"] else "; val is the test split, too"))
+        own["test"] = own["test"] or own["val"]
+        return sorted({**own, "all": self.with_data}[split])
+
+    def open_sample(self, sigma, name):
+        """Return the Sample of an image."""
+        image, density = self.images[name], self.maps.get(name)
+        has_fixations = any(name in files for files in (self.single, self.persons, self.tables))
+        return Sample(name, lambda: image_shape(image), lambda: read_image(image),
+                      (lambda: self._read_fixations(name, image_shape(image))) if has_fixations else None, sigma,
+                      density and (lambda: _read_density(density, image_shape(image))))
+
+    def files(self, names):
+        """Return all files of some images."""
+        lists = [[self.images[name], self.single.get(name), *self.persons.get(name, []), self.maps.get(name),
+                  *(path for _, _, path in self.tables.get(name, []))] for name in names]
+        return sorted({path for paths in lists for path in paths if path})
+
+    def _find_images(self, folder):
+        images, other = {}, []
+        for path in _files(folder):
+            if path.suffix.lower() not in IMAGE_SUFFIXES:
+                other.append(path)
+            elif RESULTS not in [part.lower() for part in path.relative_to(folder).parts[:-1]]:
+                name = _relative(path, folder)
+                if name in images:
+                    raise UserError(f"{path}: {images[name].name} has the same name; keep one image per name")
+                images[name] = path
+        if other:
+            names = _listed([path.relative_to(self.root) for path in other], "file")
+            self.faults.append(f"{names} not read: none of {', '.join(IMAGE_SUFFIXES)}; convert or remove them")
+        if not images:
+            but = f" of a format that can be read, but {other[0].name}" if other else ""
+            raise WrongRoot(f"{folder}: no image in it{but}; {REMEDY}")
+        return images
+
+    def _sort_fixations(self, folder):
+        """Assign the files of fixations/ to images; return those that can be tables of many images."""
+        many, other = [], []
+        for path in _files(folder):
+            suffix, relative = path.suffix.lower(), path.relative_to(folder)
+            name = self._lookup.find(_relative(path, folder))
+            person_of = self._lookup.find(relative.parent.as_posix()) if len(relative.parts) > 1 else None
+            if suffix not in (*points.SUFFIXES, *TABLES):
+                other.append(relative)
+            elif name and suffix != eyelink.SUFFIX:
+                if name in self.single:
+                    raise UserError(f"{path}: {self.single[name].name} has the same name; keep one file per image")
+                self.single[name] = path
+            elif person_of:
+                self.persons.setdefault(person_of, []).append(path)
+            elif suffix in TABLES:
+                many.append(path)
+            else:
+                other.append(relative)
+        if other:
+            self.faults.append(f"{_listed(other, 'file')} of fixations/ match no image or have another format, not "
+                               "used; give each file the name of its image")
+        return many
+
+    def _root_tables(self):
+        """Return the tables beside images/."""
+        return [path for path in sorted(self.root.iterdir())
+                if path.is_file() and path.suffix.lower() in TABLES and not path.name.startswith(".")]
+
+    def _add_tables(self, paths):
+        """Read tables of many images; those that are none are a fault."""
+        unused = []
+        for path in paths:
+            try:
+                table = eyelink.read_asc(path) if path.suffix.lower() == eyelink.SUFFIX \
+                    else tables.read_table(path, self.columns)
+            except UserError as error:
+                unused.append(str(error))
+                continue
+            if table.images is None:
+                unused.append(f"{path}: has the name of no image, and no column for the image ({table.columns}); name "
+                              "the column with the option +image=NAME")
+            else:
+                self._add_rows(path, table)
+        if unused:
+            more = f" (and {len(unused) - 1} other files)" if len(unused) > 1 else ""
+            self.faults.append(f"not used: {unused[0]}{more}")
+
+    def _add_rows(self, path, table):
+        """Assign the rows of a table to images."""
+        unmatched = []
+        for label, rows in table.rows_by_image().items():
+            name = self._lookup.find(label)
+            if name:
+                self.tables.setdefault(name, []).append((table, rows, path))
+            else:
+                unmatched.append(label)
+        if unmatched:
+            self.faults.append(f"{path}: has fixations on {_listed(unmatched, 'image')} not in images/; not used")
+        self.notes.append(f"{path.name}: {table.columns}")
+        self.notes += [f"{path.name}: {count:,} rows {reason}; dropped"
+                       for reason, count in table.dropped.items() if count]
+
+    def _sort_maps(self, folder):
+        other = []
+        for path in _files(folder):
+            name = self._lookup.find(_relative(path, folder))
+            if not name or path.suffix.lower() not in MAPS:
+                other.append(path.relative_to(folder))
+            elif name in self.maps:
+                raise UserError(f"{path}: {self.maps[name].name} has the same name; keep one map per image")
+            else:
+                self.maps[name] = path
+        if other:
+            self.faults.append(f"{_listed(other, 'file')} of maps/ match no image or have another format, not used; "
+                               "give each file the name of its image")
+
+    def _read_fixations(self, name, shape):
+        """Read all fixations of an image; see `data.dataset.Fixations`."""
+        pieces = [read_fixations(path, shape, self.columns, self.given) for path in
+                  [self.single.get(name), *self.persons.get(name, [])] if path]
+        labels = [None, *(path.stem for path in self.persons.get(name, []))][-len(pieces):] if pieces else []
+        pieces = [piece if label is None else _of_observer(piece, label) for piece, label in zip(pieces, labels)]
+        for table, rows, path in self.tables.get(name, []):
+            positions, observers = table.select(rows)
+            stated = table.screens.get(table.images[rows[0]], table.screen)
+            if observers is None and (self.several_tables or path.suffix.lower() == eyelink.SUFFIX):
+                observers = [path.stem] * len(rows)  # without a column of observers, each table is of a single observer
+            pieces.append(_to_fixations(positions, observers, merge(stated, self.given), shape))
+        if len(pieces) > 1 and any(piece.observers is None for piece in pieces):
+            pieces = [piece._replace(observers=None) for piece in pieces]
+        return _join(pieces)
+
+
+class _Lookup:
+    """Names of images by the names that files and tables give them."""
+
+    def __init__(self, names):
+        self._exact, self._stems = {}, {}
+        for name in names:
+            self._exact[name.lower()] = name
+            stem = name.rpartition("/")[2].lower()
+            self._stems[stem] = None if stem in self._stems else name  # None: more than one
+
+    def find(self, label):
+        """Return the name of the image that a label means, such as "p0", "P0.png" or "set\\p0.jpg"; or None."""
+        label = label.strip().replace("\\", "/").lower()
+        stem, _, suffix = label.rpartition(".")
+        for text in (label, stem if f".{suffix}" in IMAGE_SUFFIXES else label):
+            if text in self._exact:
+                return self._exact[text]
+            if name := self._stems.get(text.rpartition("/")[2]):
+                return name
+        return None
+
+
+def read_fixations(path, shape, columns=None, given=None):
     """Read the fixations of one image from a file of any supported format.
 
     Parameters
     ----------
     path : Path
     shape : (H, W) of the image
+    columns : dict of str: str, or None
+        Names of the columns "x", "y" and "observer", where the user gives them.
+    given : dict or None
+        Fields of Screen that the user gives.
 
     Returns
     -------
-    float32 (N, 2), (x, y), 0-based; or a pair of that and int32 (N,), the observers
+    data.dataset.Fixations
+        The observers are strings.
 
     Raises
     ------
     UserError
         The file is damaged, or holds neither points nor a fixation map.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".csv":
-        return _read_csv(path)
-    if suffix == ".png":
-        values = read_map(path)
-        return _points_of_map(values > values.max() / 2, path, shape)
-    values = np.asarray(read_mat(path) if suffix == ".mat" else _read_npy(path))
-    try:
-        if values.shape == tuple(shape):
-            return _points_of_map(values > 0, path, shape)
-        return to_zero_based(values) if suffix == ".mat" else to_points(values)
-    except (ValueError, TypeError) as error:
-        raise UserError(f"{path}: holds {values.dtype} of shape {values.shape}; expected (N, 2) with x and y in each "
-                        f"row, or a map of shape {tuple(shape)}") from error
+    if path.suffix.lower() not in TABLES:
+        return points.read_points(path, shape)
+    table = tables.read_table(path, columns, of_one_image=True)
+    notes = [f"columns: {table.columns}", *(f"rows that {reason}; dropped" for reason in table.dropped
+                                           if reason != tables.NO_POSITION)]
+    fixations = _to_fixations(table.points, table.observers, merge(table.screen, given or {}), shape)
+    return fixations._replace(missing=table.dropped[tables.NO_POSITION], notes=tuple(notes))
 
 
-def _raise_missing_data(image):
-    raise UserError(f"{image}: has neither fixations nor a density map, but other images do; "
-                    "add one, or remove the image")
+def _to_fixations(positions, observers, place, shape):
+    """Convert positions on a screen to Fixations of an image."""
+    positions = place.to_image(positions, shape)
+    check_points(positions, shape, place)
+    return Fixations(positions.astype(np.float32), observers if observers is None else np.array(observers, object))
 
 
-def _list_files(folder, suffixes):
-    """List the files of a folder by name without extension.
-
-    A file of another format, or two files of one name, are an error; otherwise data would be ignored silently.
-    """
-    files = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        if path.name.startswith("."):
-            continue
-        if path.suffix.lower() not in suffixes:
-            raise UserError(f"{path}: is none of {', '.join(suffixes)}; remove it from the folder")
-        if path.stem in files:
-            raise UserError(f"{path}: {files[path.stem].name} has the same name; keep one file per image")
-        files[path.stem] = path
-    return files
+def _of_observer(fixations, label):
+    return fixations._replace(observers=np.full(len(fixations.points), label, object))
 
 
-def _points_of_map(fixation_map, path, shape):
-    """Return the fixated pixels of a binary map, float32 (N, 2), (x, y)."""
-    if fixation_map.shape != tuple(shape):
-        raise UserError(f"{path}: is {fixation_map.shape[1]}x{fixation_map.shape[0]} pixels, but its image is "
-                        f"{shape[1]}x{shape[0]}; make the fixation map as large as its image")
-    row, column = np.nonzero(fixation_map)
-    return np.column_stack([column, row]).astype(np.float32)
+def _join(pieces):
+    """Concatenate Fixations, and number their observers."""
+    observers = None
+    if pieces[0].observers is not None and sum(len(piece.points) for piece in pieces):
+        labels = np.concatenate([piece.observers for piece in pieces])
+        observers = np.unique(labels.astype(str), return_inverse=True)[1].astype(np.int32)
+    notes = dict.fromkeys(note for piece in pieces for note in piece.notes)
+    return Fixations(np.concatenate([piece.points for piece in pieces]), observers,
+                     sum(piece.missing for piece in pieces), tuple(notes))
 
 
-def _read_npy(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except OSError as error:
-        message = os_error_message(error) if error.errno else f"{path}: not an .npy file; write it again"
-        raise UserError(message) from error
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as an array ({error}); write it again with numpy.save") from error
+def _read_density(path, shape):
+    """Read a density map; one of another size but the same proportions is resized, with a note."""
+    import cv2
+
+    values = read_map(path)
+    if values.shape == tuple(shape):
+        return values
+    height, width = values.shape
+    if abs(width * shape[0] / (height * shape[1]) - 1) > ASPECT_TOLERANCE:
+        raise UserError(f"{path}: is {width}x{height} pixels, but its image is {shape[1]}x{shape[0]}; make the density "
+                        "map as large as its image")
+    resized = cv2.resize(values.astype(np.float32), tuple(shape[::-1]), interpolation=cv2.INTER_LINEAR)
+    return resized, ("density map of another size than its image; resized",)
 
 
-def _read_csv(path):
-    """Read the points of a CSV file, and their observers if it has such a column; see `read_fixations`."""
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file, skipinitialspace=True)
-            names = [(name or "").strip().lower() for name in rows.fieldnames or ()]
-            rows.fieldnames = names
-            columns = next((pair for pair in COLUMNS if set(pair) <= set(names)), None)
-            if columns is None:
-                raise UserError(f"{path}: the first line is {','.join(names)!r}; it must name the columns, "
-                                "x,y or row,col")
-            observer_column = next((name for name in OBSERVERS if name in names), None)
-            points, observers = [], []
-            for row in rows:
-                points.append([float(row[column]) for column in columns])
-                observers.append(row[observer_column] or "" if observer_column else "")
-    except OSError as error:
-        raise UserError(os_error_message(error)) from error
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: is not UTF-8 text ({error.reason}); save it again as CSV in UTF-8") from error
-    except (ValueError, TypeError, csv.Error) as error:
-        raise UserError(f"{path}: line {rows.line_num} has no numbers for the point ({error}); correct it") from error
-    points = np.array(points, np.float32).reshape(-1, 2)
-    if not (observer_column and observers):
-        return points
-    return points, np.unique(observers, return_inverse=True)[1].astype(np.int32)
+def _subfolder(root, kind):
+    """Return the folder of this kind, whatever its spelling, or None."""
+    names = {path.name.lower(): path for path in sorted(root.iterdir(), reverse=True) if path.is_dir()}
+    return next((names[name] for name in FOLDERS[kind] if name in names), None)
+
+
+def _files(folder):
+    """Return all files of a folder and its subfolders, without hidden ones and those of Windows, sorted."""
+    return [path for path in sorted(Path(folder).rglob("*"))
+            if path.is_file() and not path.name.startswith(".") and path.name.lower() not in IGNORED]
+
+
+def _relative(path, folder):
+    """Return the path relative to the folder, without the suffix: the name of an image."""
+    relative = path.relative_to(folder).with_suffix("")
+    return (relative.with_suffix("") if relative.suffix == ".tsv" else relative).as_posix()  # .tsv.gz
+
+
+def _listed(items, noun):
+    """Return "2 images (a, b)": the number, the noun and the first few items."""
+    names = ", ".join(map(str, items[:MAX_NAMED])) + (", ..." if len(items) > MAX_NAMED else "")
+    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'} ({names})"

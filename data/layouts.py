@@ -79,23 +79,60 @@ def read_mat(path, variable=None):
     UserError
         The file is missing or damaged, or has no such variable.
     """
-    import scipy.io
-
-    try:
-        with open(path, "rb") as file:
-            variables = {name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")}
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: missing; unpack the archive again") from error
-    except NotImplementedError as error:  # 7.3, which is HDF5
-        raise UserError(f"{path}: is a .mat file of version 7.3; save it again with -v7 in MATLAB or Octave") from error
-    except Exception as error:  # scipy raises a different class for each kind of damage
-        raise UserError(f"{path}: cannot be read as a .mat file ({error}); copy the file again") from error
+    variables = read_mat_variables(path)
     if variable is None and len(variables) == 1:
         return next(iter(variables.values()))
     if variable not in variables:
         fault = f"no variable {variable!r} in it" if variable else "expected one variable"
         raise UserError(f"{path}: {fault} (it has {', '.join(sorted(variables)) or 'none'}); copy the file again")
     return variables[variable]
+
+
+def read_mat_variables(path):
+    """Read all variables of a .mat file, of version 7.3 (HDF5) or older.
+
+    Returns
+    -------
+    dict of str: array
+        Structs and cells of version 7.3 are arrays of None.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged.
+    """
+    import scipy.io
+
+    try:
+        with open(path, "rb") as file:
+            return {name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")}
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: missing; unpack the archive again") from error
+    except NotImplementedError:  # 7.3
+        return _read_mat_73(path)
+    except Exception as error:  # scipy raises a different class for each kind of damage
+        raise UserError(f"{path}: cannot be read as a .mat file ({error}); copy the file again") from error
+
+
+def _read_mat_73(path):
+    """Read the arrays of a .mat file of version 7.3, which stores them transposed."""
+    import h5py
+
+    variables = {}
+    try:
+        with h5py.File(path) as file:
+            for name, item in file.items():
+                if name.startswith("#"):  # #refs#: the content of cells
+                    continue
+                if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
+                    variables[name] = np.full(getattr(item, "shape", (1, 1)), None, object)
+                elif item.attrs.get("MATLAB_empty"):
+                    variables[name] = np.zeros((0, 0))
+                else:
+                    variables[name] = np.asarray(item[()]).T
+    except (OSError, RuntimeError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: cannot be read as a .mat file of version 7.3 ({error}); copy it again") from error
+    return variables
 
 
 def to_points(values):

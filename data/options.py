@@ -1,4 +1,6 @@
 """The options of command lines that read a data set."""
+import sys
+
 from data.dataset import WrongRoot, load
 
 
@@ -16,8 +18,14 @@ def add_dataset_arguments(parser, **dataset):
     parser.add_argument("--data-root", metavar="FOLDER", help="folder of the data set on disk")
 
 
-def open_dataset(name, split, root):
+def open_dataset(name, split, root, warn=True):
     """Open a data set for a command; as `data.dataset.load`, but an error about the folder names the option.
+
+    Parameters
+    ----------
+    name, split, root : see `data.dataset.load`
+    warn : bool
+        Print the faults of the data set, such as images without data, to stderr.
 
     Raises
     ------
@@ -25,7 +33,10 @@ def open_dataset(name, split, root):
         As `data.dataset.load`.
     """
     try:
-        return load(name, split, root)
+        dataset = load(name, split, root)
     except WrongRoot as error:
         raise WrongRoot(f"{error} as DATA_ROOT=FOLDER (make) or --data-root FOLDER; "
                         "`make data-help` lists the layouts") from error
+    for fault in dataset.faults if warn else ():
+        print(f"warning: {fault}", file=sys.stderr)
+    return dataset

@@ -29,7 +29,7 @@ from data.options import add_dataset_arguments, open_dataset
 
 SEED = 2016
 PART_SIZE = 25  # samples per part
-MIN_IMAGES = 10  # minimum number of images for a split into training and validation images
+MIN_IMAGES = 2  # one to train on, one for validation
 MAX_NAMED = 10  # number of left-out images that are listed on stderr; the manifest lists all
 
 
@@ -130,7 +130,8 @@ def prepare(job, dataset, root, out, limit=None, seed=SEED, jobs=1, skip_bad=Fal
             "sigma": source.sigma})
         shutil.rmtree(folder)
     print(f"{out}: {manifest['images']} images of {dataset} for the {job.net} net"
-          + (f", {len(manifest['left_out'])} left out" if manifest["left_out"] else ""))
+          + (f", {len(manifest['left_out'])} unreadable" if manifest["left_out"] else "")
+          + (f", {len(manifest['without_fixations'])} without a fixation" if manifest["without_fixations"] else ""))
 
 
 def _is_prepared(out, settings, fingerprint, skip_bad):
@@ -257,7 +258,7 @@ def _write_part(path, samples, compute, arguments, skip_bad):
     import h5py
 
     cv2.setNumThreads(1)  # every core has a worker process already
-    columns, left_out = defaultdict(list), {}
+    columns, left_out, empty = defaultdict(list), {}, []
     while samples:
         sample = samples.pop(0)  # releases the memory of the previous image
         try:
@@ -266,6 +267,9 @@ def _write_part(path, samples, compute, arguments, skip_bad):
             if not skip_bad or isinstance(error, Swapped):  # swapped coordinates are a fault of the whole data set
                 raise
             left_out[sample.name] = str(error)
+            continue
+        if not sample.density.any():
+            empty.append(sample.name)  # nothing to learn from: nobody looked at the image, or only beside it
             continue
         for name, array in arrays.items():
             columns[name].append(array)
@@ -276,6 +280,7 @@ def _write_part(path, samples, compute, arguments, skip_bad):
             part[name] = rows
             digest.update(repr(rows).encode() if name == "name" else np.stack(rows).tobytes())
         part.attrs["sha256"], part.attrs["bad"] = digest.hexdigest(), json.dumps(left_out)
+        part.attrs["empty"] = json.dumps(empty)
 
 
 def _join_parts(out, parts, job, about):
@@ -289,33 +294,35 @@ def _join_parts(out, parts, job, about):
     about : dict
         Entries of the manifest for the source and the settings.
     """
-    names, left_out, digests = _read_summaries(parts)
+    names, left_out, digests, empty = _read_summaries(parts)
     if len(names) < MIN_IMAGES:
-        raise UserError(f"{out}: {len(names)} images could be read, too few for a training and a validation set; "
-                        f"the first unreadable one: {next(iter(left_out.values()), '')}")
+        raise UserError(f"{out}: {len(names)} images could be read and have a fixation, too few for a training and a "
+                        f"validation set; the first unreadable one: {next(iter(left_out.values()), 'none')}")
     for line in list(left_out.values())[:MAX_NAMED]:
         print(f"left out: {line}", file=sys.stderr)
-    val = round(job.validation_fraction * len(names))
+    val = max(1, round(job.validation_fraction * len(names)))
     train = len(names) - val
     with atomic(out) as folder:
         folder.mkdir(parents=True)
         details = job.write(folder, names, train, lambda *arrays: _read_arrays(parts, arrays))
         manifest = {**about, "images": len(names), "train": train, "val": val, **details, "left_out": left_out,
+                    "without_fixations": empty,
                     "sha256": hashlib.sha256("".join(digests).encode()).hexdigest()}
         write_json(folder / "manifest.json", manifest)
     return manifest
 
 
 def _read_summaries(parts):
-    """Return the names of all samples, {name: error} of those left out, and the hash of each part."""
-    names, left_out, digests = [], {}, []
+    """Return the names of all samples, {name: error} of unreadable ones, hashes of parts, names without fixations."""
+    names, left_out, digests, empty = [], {}, [], []
     for path in parts:
         with _open_part(path) as part:
             left_out.update(json.loads(part.attrs["bad"]))
             digests.append(part.attrs["sha256"])
+            empty += json.loads(part.attrs["empty"])
             if "name" in part:
                 names += list(part["name"].asstr())
-    return names, left_out, digests
+    return names, left_out, digests, empty
 
 
 def _read_arrays(parts, arrays):

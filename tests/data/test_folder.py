@@ -1,3 +1,7 @@
+import json
+from pathlib import Path
+
+import h5py
 import numpy as np
 import pytest
 import scipy.io
@@ -5,6 +9,8 @@ from PIL import Image
 
 from common.errors import UserError
 from data import load
+from data.dataset import split_names
+from data.density import density_map
 from data.folder import read_fixations
 from tests.fixtures.images import write_noise
 
@@ -14,6 +20,14 @@ SHAPE = (40, 60)
 
 def write_csv(path, header="x,y", rows=POINTS):
     path.write_text("\n".join([header, *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
+def write_mat_73(path, name, values):
+    """Write a .mat file of version 7.3: HDF5, with MATLAB's header and the transposed array."""
+    with h5py.File(path, "w", userblock_size=512) as file:
+        file.create_dataset(name, data=values.T).attrs["MATLAB_class"] = np.bytes_("double")
+    with open(path, "r+b") as file:
+        file.write(b"MATLAB 7.3 MAT-file".ljust(124) + b"\x00\x02IM")
 
 
 def fixation_map(points):
@@ -29,9 +43,21 @@ FORMATS = {
     "csv with a byte order mark": (".csv", lambda path: path.write_text("\ufeffx,y\n3,4\n"), POINTS[:1]),
     "csv without points": (".csv", lambda path: path.write_text("x,y\n"), POINTS[:0]),
     "npy": (".npy", lambda path: np.save(path, POINTS), POINTS),
+    "npy with a duration": (".npy", lambda path: np.save(path, np.column_stack([POINTS, [200, 210, 220]])), POINTS),
+    "npy with lost points": (".npy", lambda path: np.save(path, np.append(POINTS, [[np.nan, np.nan]], axis=0)), POINTS),
     "npy map": (".npy", lambda path: np.save(path, fixation_map(POINTS)), PIXELS),
     "mat": (".mat", lambda path: scipy.io.savemat(path, {"fixations": POINTS + 1}), POINTS),
     "mat map": (".mat", lambda path: scipy.io.savemat(path, {"map": fixation_map(POINTS)}), PIXELS),
+    "mat of version 7.3": (".mat", lambda path: write_mat_73(path, "fix", POINTS + 1), POINTS),
+    "mat map of version 7.3": (".mat", lambda path: write_mat_73(path, "fixLocs", fixation_map(POINTS)), PIXELS),
+    "mat with x and y": (".mat", lambda path: scipy.io.savemat(path, {"x": POINTS[:, :1] + 1, "Y": POINTS[:, 1:] + 1}), POINTS),
+    "mat with more": (".mat", lambda path: scipy.io.savemat(path, {"fix": POINTS + 1, "rate": 60.0, "name": "p0"}), POINTS),
+    "mat of SALICON": (".mat", lambda path: scipy.io.savemat(path, {"image": "p0", "resolution": [40, 60], "gaze": np.array(
+        [(np.zeros((0, 2)), np.zeros((0, 1)), POINTS + 1)], [(name, object) for name in ("location", "timestamp", "fixations")])}),
+        POINTS),
+    "jpg": (".jpg", lambda path: Image.fromarray((fixation_map(POINTS) * 255).astype(np.uint8)).save(path, quality=95), PIXELS),
+    "png of counts": (".png", lambda path: Image.fromarray((fixation_map(POINTS) * 3 + fixation_map(POINTS[:1]) * 2)
+                                                           .astype(np.uint8)).save(path), PIXELS),
     "png": (".png", lambda path: Image.fromarray((fixation_map(POINTS) * 255).astype(np.uint8)).save(path), PIXELS),
     "png of zeros and ones": (".png", lambda path: Image.fromarray(fixation_map(POINTS).astype(np.uint8)).save(path), PIXELS),
 }
@@ -41,14 +67,8 @@ FORMATS = {
 def test_all_formats_give_the_same_fixations(tmp_path, name):
     suffix, write, expected = FORMATS[name]
     write(tmp_path / f"a{suffix}")
-    fixations = read_fixations(tmp_path / f"a{suffix}", SHAPE)
-    assert sorted(fixations.tolist()) == sorted(expected.tolist()) and fixations.dtype == np.float32
-
-
-def test_observers_are_read_from_a_csv(tmp_path):
-    write_csv(tmp_path / "a.csv", "observer,x,y,duration", [("ann", 1, 2, 300), ("bob", 3, 4, 200), ("ann", 5, 6, 100)])
-    points, observers = read_fixations(tmp_path / "a.csv", SHAPE)
-    assert points.tolist() == [[1, 2], [3, 4], [5, 6]] and observers.tolist() == [0, 1, 0]
+    points = read_fixations(tmp_path / f"a{suffix}", SHAPE).points
+    assert sorted(points.tolist()) == sorted(expected.tolist()) and points.dtype == np.float32
 
 
 @pytest.fixture
@@ -89,8 +109,6 @@ def test_images_without_data_are_all_in_the_test_split(tmp_path):
 
 
 @pytest.mark.parametrize("damage, message", [
-    (lambda root: (root / "images/p3.png").unlink(), "match no image, the first is 'p3'"),
-    (lambda root: (root / "fixations/p3.doc").touch(), "is none of .csv"),
     (lambda root: np.save(root / "fixations/p3.npy", POINTS), "keep one file per image"),
     (lambda root: write_noise(root / "images/p3.jpg", *SHAPE, np.random.default_rng(0)), "keep one image per name"),
     (lambda root: [path.unlink() for path in (root / "images").iterdir()], "no image in it"),
@@ -102,19 +120,20 @@ def test_an_inconsistent_folder_is_an_error(own, damage, message):
 
 
 @pytest.mark.parametrize("name, write, message", [
-    ("a.csv", lambda path: path.write_text("1,2\n3,4\n"), "first line is '1,2'"),
-    ("a.csv", lambda path: path.write_text(""), "must name the columns"),
-    ("a.csv", lambda path: path.write_text("x,y\n3,4\n5\n"), "line 3 has no numbers"),
-    ("a.csv", lambda path: path.write_text("x,y\n3,four\n"), "line 2 has no numbers"),
-    ("a.csv", lambda path: path.write_bytes(b"x,y\n\xff\xfe,3\n"), "is not UTF-8 text"),
     ("a.npy", lambda path: np.save(path, np.full(SHAPE, "a")), r"expected \(N, 2\)"),
     ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY"), "cannot be read as an array"),
     ("a.npy", lambda path: np.save(path, np.array([{"x": 1}]), allow_pickle=True), "cannot be read as an array"),
-    ("a.npy", lambda path: np.save(path, np.zeros((5, 3))), r"expected \(N, 2\)"),
+    ("a.npy", lambda path: np.save(path, np.zeros((5, 30))), r"expected \(N, 2\)"),
+    ("a.npy", lambda path: np.save(path, np.zeros((2, 20))), r"has shape \(2, 20\), x in one row .* save the transposed array"),
+    ("a.npy", lambda path: np.save(path, np.full(SHAPE, np.nan)), "the map has 2400 pixels that are NaN or infinite"),
     ("a.mat", lambda path: path.write_bytes(b"MATLAB"), "cannot be read as a .mat"),
-    ("a.mat", lambda path: scipy.io.savemat(path, {"x": 1, "y": 2}), "expected one variable"),
+    ("a.mat", lambda path: scipy.io.savemat(path, {"x": 1, "z": 2}), r"no variable can be the fixations \(it has x .*, z "),
+    ("a.mat", lambda path: scipy.io.savemat(path, {"a": POINTS, "b": POINTS}), "more than one variable can be"),
+    ("a.mat", lambda path: scipy.io.savemat(path, {"a": {"b": POINTS}}), r"it has a struct \(1, 1\)"),
     ("a.png", lambda path: Image.new("L", (60, 41)).save(path), "is 60x41 pixels, but its image is 60x40"),
     ("a.png", lambda path: path.write_bytes(b"PNG"), "cannot be read as a map"),
+    ("a.png", lambda path: Image.fromarray((density_map(POINTS, SHAPE, 5) * 255).astype(np.uint8)).save(path),
+     "a density map, not a fixation map; put it into maps/"),
     ("b.csv", lambda path: None, "No such file"),
 ])
 def test_a_bad_file_is_an_error_that_names_it(tmp_path, name, write, message):
@@ -130,22 +149,145 @@ def test_swapped_and_nan_points_are_errors(own):
     write_csv(own / "fixations/p3.csv", "x,y", [(5, col) for col in range(20, 60, 2)])  # y beyond 40 in half of them
     with pytest.raises(UserError, match=r"p3: 10 of 20 fixations lie outside the 60x40 image"):
         load("folder", "all", own).open("p3").fixations
-    write_csv(own / "fixations/p3.csv", "x,y", [(float("nan"), 1)])
+    np.save(own / "fixations/p3.npy", [(float("nan"), 1)])
+    (own / "fixations/p3.csv").unlink()
     with pytest.raises(UserError, match="p3: some fixations are NaN"):
         load("folder", "all", own).open("p3").fixations
 
 
-def test_an_image_without_data_is_an_error_only_when_it_is_read(own):
+def test_a_csv_row_may_lack_its_observer(own):
+    (own / "fixations/p3.csv").write_text("x,y,observer\n1,2,ann\n3,4\n")
+    assert load("folder", "all", own).open("p3").observers.tolist() == [1, 0]
+
+
+def test_what_cannot_be_used_is_named_and_the_rest_is_read(own):
+    (own / "images/p4.png").unlink()
     (own / "fixations/p3.csv").unlink()
+    for name in ("fixations/Thumbs.db", "fixations/desktop.ini", "fixations/.hidden.csv", "fixations/p5.doc", "images/x.svg"):
+        (own / name).touch()
     dataset = load("folder", "all", own)
-    assert dataset[2].fixations.shape == (3, 2)
-    with pytest.raises(UserError, match="p3.png: has neither fixations nor a density map"):
-        dataset.open("p3").density
+    assert dataset.names == ["p0", "p1", "p2", "p5", "p6", "p7", "p8", "p9"] and dataset.open("p5").fixations.shape == (3, 2)
+    faults = "\n".join(dataset.faults)
+    assert len(dataset.faults) == 4 and "1 image (p3) without fixations and density map" in faults
+    assert "p5.doc" in faults and "p4.csv: has the name of no image" in faults and "images/x.svg" in faults
 
 
-def test_a_csv_row_may_lack_its_observer(tmp_path):
-    (tmp_path / "a.csv").write_text("x,y,observer\n1,2,ann\n3,4\n")
-    assert read_fixations(tmp_path / "a.csv", SHAPE)[1].tolist() == [1, 0]
+def test_observers_are_numbered_over_their_names(own):
+    write_csv(own / "fixations/p3.csv", "observer,x,y,duration", [("ann", 1, 2, 300), ("bob", 3, 4, 200), ("ann", 5, 6, 100)])
+    sample = load("folder", "all", own).open("p3")
+    assert sample.fixations.tolist() == [[1, 2], [3, 4], [5, 6]] and sample.observers.tolist() == [0, 1, 0]
+
+
+def only_images(own):
+    for path in (own / "fixations").iterdir():
+        path.unlink()
+
+
+@pytest.mark.parametrize("place", ["fixations.csv", "fixations/all.csv", "gaze.json"])
+def test_one_table_has_the_fixations_of_all_images(own, place):
+    only_images(own)
+    if not place.startswith("fixations/"):
+        (own / "fixations").rmdir()
+    rows = [(f"p{index}.png", person, index + 1, 2) for index in range(9) for person in ("ann", "bob")] + [("q.png", "ann", 1, 1)]
+    if place.endswith("json"):
+        (own / place).write_text(json.dumps([dict(zip(("image", "subject", "x", "y"), row)) for row in rows]))
+    else:
+        write_csv(own / place, "image,subject,x,y", rows)
+    dataset = load("folder", "all", own)
+    assert len(dataset) == 10  # p9 has a density map
+    assert dataset.open("p3").fixations.tolist() == [[4, 2], [4, 2]] and dataset.open("p3").observers.tolist() == [0, 1]
+    assert not dataset.open("p9").has_fixations and "1 image (q.png) not in images/" in dataset.faults[0]
+    assert Path(place).name + ": x = x, y = y, image = image, observer = subject" in dataset.notes[0]
+
+
+def test_several_tables_are_of_one_observer_each(own):
+    only_images(own)
+    for person, x in (("s01", 5), ("s02", 7)):
+        write_csv(own / f"fixations/{person}.csv", "image,x,y", [(f"p{index}", x, 2) for index in range(10)])
+    sample = load("folder", "all", own).open("p3")
+    assert sample.fixations.tolist() == [[5, 2], [7, 2]] and sample.observers.tolist() == [0, 1]
+
+
+def test_a_folder_per_image_has_a_file_per_observer(own):
+    only_images(own)
+    for person, x in (("ann", 5), ("bob", 7)):
+        (own / "fixations/p3").mkdir(exist_ok=True)
+        write_csv(own / f"fixations/p3/{person}.csv", "x,y", [(x, 2), (x, 3)])
+    sample = load("folder", "all", own).open("p3")
+    assert sample.fixations.tolist() == [[5, 2], [5, 3], [7, 2], [7, 3]] and sample.observers.tolist() == [0, 0, 1, 1]
+
+
+def test_names_in_subfolders_are_relative_paths(tmp_path):
+    rng = np.random.default_rng(0)
+    for index, category in enumerate(("Action", "Indoor")):
+        write_noise(tmp_path / f"Stimuli/{category}/001.jpg", *SHAPE, rng)
+        write_noise(tmp_path / f"Stimuli/{category}/Output/001_SaliencyMap.jpg", *SHAPE, rng)
+        (tmp_path / f"FIXATIONLOCS/{category}").mkdir(parents=True)
+        scipy.io.savemat(tmp_path / f"FIXATIONLOCS/{category}/001.mat", {"fixLocs": fixation_map(POINTS - index)})
+        write_noise(tmp_path / f"FIXATIONMAPS/{category}/001.jpg", *SHAPE, rng)
+    dataset = load("folder", "all", tmp_path)  # the layout of CAT2000
+    assert dataset.names == ["Action/001", "Indoor/001"] and not dataset.faults
+    assert [sample.fixations[:, 1].min() for sample in dataset] == [2, 1] and (dataset[1].density > 0).mean() > 0.9
+
+
+@pytest.mark.parametrize("last", ["test", "val"])
+def test_train_val_and_test_folders_are_the_splits(tmp_path, last):
+    rng = np.random.default_rng(0)
+    for split, count in (("train", 4), (last, 2)):
+        (tmp_path / f"fixations/{split}").mkdir(parents=True)
+        for index in range(count):
+            write_noise(tmp_path / f"images/{split}/{split}{index}.png", *SHAPE, rng)
+            write_csv(tmp_path / f"fixations/{split}/{split}{index}.csv")
+    assert load("folder", "train", tmp_path).names == [f"train/train{index}" for index in range(4)]
+    dataset = load("folder", "test", tmp_path)
+    assert dataset.names == [f"{last}/{last}{index}" for index in range(2)] and len(load("folder", "all", tmp_path)) == 6
+    assert any(note.startswith("splits of your own: train 4") for note in dataset.notes)
+
+
+def test_positions_on_the_screen_are_moved_into_the_image(own):
+    write_csv(own / "fixations/p3.csv", "x,y", POINTS * 2 + (7, 9))
+    sample = load("folder+offset=7,9+scale=2", "all", own).open("p3")
+    np.testing.assert_allclose(sample.fixations, POINTS, atol=1e-5)
+    write_csv(own / "fixations/p3.csv", "u,v", POINTS / SHAPE[::-1])
+    np.testing.assert_allclose(load("folder+unit=fraction+x=u+y=v", "all", own).open("p3").fixations, POINTS, atol=1e-5)
+
+
+def test_eyelink_recordings_are_read_and_their_file_is_the_observer(own):
+    only_images(own)
+    for person, x in (("s01", 485), ("s02", 490)):
+        (own / f"fixations/{person}.asc").write_text(
+            f"MSG\t1 !V IMGLOAD CENTER stimuli/p3.png 512 384\nEFIX R 1 2 3 {x} 366 900\n")
+    sample = load("folder", "all", own).open("p3")
+    assert sample.fixations.tolist() == [[3, 2], [8, 2]] and sample.observers.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["p3.jpg", "p3.bmp", "p3.npy", "p3.mat"])
+def test_density_maps_may_have_any_format_and_be_smaller(own, name):
+    small = (density_map(POINTS, SHAPE, 8)[::2, ::2] * 200).astype(np.uint8)
+    if name.endswith("npy"):
+        np.save(own / "maps" / name, small)
+    elif name.endswith("mat"):
+        scipy.io.savemat(own / "maps" / name, {"I": small})
+    else:
+        Image.fromarray(small).save(own / "maps" / name)
+    sample = load("folder", "all", own).open("p3")
+    assert np.abs(sample.density - density_map(POINTS, SHAPE, 8)).max() < 0.1
+    assert sample.notes == ("density map of another size than its image; resized",)
+    np.save(own / "maps/p4.npy", np.ones((40, 40)))
+    with pytest.raises(UserError, match="is 40x40 pixels, but its image is 60x40"):
+        load("folder", "all", own).open("p4").density
+
+
+@pytest.mark.parametrize("options", ["x=a", "unit=inch", "screen=wide"])
+def test_wrong_options_are_errors(own, options):
+    with pytest.raises(UserError, match=r"option x=|choose one of|write it as in"):
+        load(f"folder+{options}", "all", own).open("p3").fixations
+
+
+@pytest.mark.parametrize("names", [1, 2, 3])
+def test_small_sets_have_a_test_image(names):
+    assert len(split_names([str(index) for index in range(names)], "test")) == 1
+    assert len(split_names([str(index) for index in range(names)], "train")) == names - 1
 
 
 @pytest.mark.parametrize("sigma", ["0", "-3", "nan", "wide"])

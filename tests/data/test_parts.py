@@ -250,10 +250,20 @@ def test_an_image_that_cannot_be_read_is_an_error_or_is_left_out(tiny_osie, tmp_
     truncated.write_bytes(truncated.read_bytes()[:3000])
     arguments = ("shallow.prepare", "--dataset", "osie", "--data-root", tiny_osie, "--out", tmp_path / "out")
     assert f"{truncated}: cannot be read as an image" in one_line(command(*arguments))
-    (tiny_osie / "mouse_amt" / f"{train[1]}.mat").write_bytes(b"MATLAB 5.0 MAT-file")
-    process = command(*arguments, "--skip-bad")
-    assert process.returncode == 1 and "10 are needed" not in process.stderr
-    assert "9 images could be read" in one_line(process)
+    for name in train[1:-1]:
+        (tiny_osie / "mouse_amt" / f"{name}.mat").write_bytes(b"MATLAB 5.0 MAT-file")
+    assert "1 images could be read and have a fixation" in one_line(command(*arguments, "--skip-bad"))
+
+
+def test_images_without_a_fixation_are_not_trained_on(tmp_path, capsys):
+    root = write_noise(tmp_path / "mine", [[(5, 9)]] * 6)
+    names = load("folder", "train", root).names
+    np.save(root / "fixations" / f"{names[0]}.npy", [(700, 9)])
+    prepare("folder", root, tmp_path / "out")
+    assert "1 without a fixation" in capsys.readouterr().out
+    assert read_json(tmp_path / "out/manifest.json")["without_fixations"] == [names[0]]
+    with h5py.File(tmp_path / "out/shallow.h5") as file:
+        assert set([*file["train/name"].asstr(), *file["val/name"].asstr()]) == set(names[1:])
 
 
 def test_images_left_out_are_in_the_manifest(tmp_path):
@@ -263,7 +273,7 @@ def test_images_left_out_are_in_the_manifest(tmp_path):
     path.write_bytes(path.read_bytes()[:3000])
     process = command("shallow.prepare", "--dataset", "osie", "--data-root", tmp_path / "osie",
                       "--out", tmp_path / "out", "--skip-bad")
-    assert process.returncode == 0 and f"left out: {path}" in process.stderr and "1 left out" in process.stdout
+    assert process.returncode == 0 and f"left out: {path}" in process.stderr and "1 unreadable" in process.stdout
     manifest = read_json(tmp_path / "out/manifest.json")
     assert manifest["images"] == 15 and list(manifest["left_out"]) == [train[4]]
     with h5py.File(tmp_path / "out/shallow.h5") as file:
@@ -325,9 +335,11 @@ def test_odd_images_are_prepared(tmp_path):
     assert read_json(tmp_path / "out/manifest.json")["images"] == 13
 
 
-def test_nine_images_are_too_few(tmp_path):
-    with pytest.raises(UserError, match="9 training images are too few"):
-        prepare("synthetic", None, tmp_path / "few", limit=9)
+def test_one_image_is_too_few_and_two_are_enough(tmp_path):
+    with pytest.raises(UserError, match="1 training images are too few"):
+        prepare("synthetic", None, tmp_path / "few", limit=1)
+    prepare("synthetic", None, tmp_path / "two", limit=2)
+    assert read_json(tmp_path / "two/manifest.json")["val"] == 1
 
 
 def test_a_wrong_folder_leaves_nothing_behind(tmp_path):

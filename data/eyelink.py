@@ -1,0 +1,122 @@
+"""Read fixations from EyeLink's ASC files, the text form of EDF files, which edf2asc writes.
+
+Events and messages that are used (EyeLink user manual; Data Viewer's protocol of messages):
+
+    MSG time DISPLAY_COORDS left top right bottom      size of the screen
+    MSG time !V IMGLOAD FILL path                      an image that fills the screen
+    MSG time !V IMGLOAD TOP_LEFT path x y [w h]        an image with its corner at x, y, in its own or another size
+    MSG time !V IMGLOAD CENTER path x y [w h]          an image with its centre at x, y
+    MSG time !V TRIAL_VAR image path                   the image of a trial without IMGLOAD; at the end of the trial
+    MSG time TRIALID n / TRIAL_RESULT n                the borders of a trial
+    EFIX eye start end duration x y pupil              a fixation; x and y are "." or huge while the eye was lost
+"""
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from common.errors import UserError
+from data.screen import Screen
+from data.tables import NO_POSITION, Table, open_text
+
+SUFFIX = ".asc"
+LOST = 1e7  # pixels; a position beyond this is EyeLink's mark for a lost eye
+IMAGE_VARIABLES = ("image", "img", "stimulus", "stim", "image_file", "filename")
+BEFORE_IMAGE = "were made before an image was shown"
+
+
+def read_asc(path):
+    """Read all fixations of a recording.
+
+    Parameters
+    ----------
+    path : Path
+
+    Returns
+    -------
+    data.tables.Table
+        Without observers: a file is a recording of one person.
+
+    Raises
+    ------
+    UserError
+        The file has no fixation events, or its messages name no image.
+    """
+    points, images, screens, dropped = [], [], {}, Counter()
+    screen, image, trial_start, fixations = Screen(), None, 0, 0
+    with open_text(path) as file:
+        for number, line in enumerate(file, 1):
+            fields = line.split()
+            if fields[:1] == ["EFIX"]:
+                fixations += 1
+                point = _position(fields, path, number)
+                if point is None:
+                    dropped[NO_POSITION] += 1
+                else:
+                    points.append(point)
+                    images.append(image)
+            elif fields[:1] == ["MSG"] and len(fields) > 2:
+                words = fields[2:]
+                if words[0] in ("DISPLAY_COORDS", "GAZE_COORDS") and len(words) >= 5:
+                    screen = replace(screen, size=_screen_size(words, path, number))
+                elif words[:2] == ["!V", "IMGLOAD"]:
+                    image, screens[image] = _image_load(words[2:], screen, path, number)
+                elif words[:2] == ["!V", "TRIAL_VAR"] and len(words) > 3 and words[2].lower() in IMAGE_VARIABLES:
+                    # of the whole trial; IMGLOAD is more exact
+                    name = " ".join(words[3:])
+                    images[trial_start:] = [name if image is None else image for image in images[trial_start:]]
+                    screens.setdefault(name, screen)
+                elif words[0] == "TRIALID":
+                    image, trial_start = None, len(images)
+    if not fixations:
+        raise UserError(f"{path}: has no EFIX lines; convert the recording with events: edf2asc -e")
+    with_image = [row for row, image in enumerate(images) if image is not None]
+    if not with_image:
+        raise UserError(f"{path}: no message names an image (!V IMGLOAD or !V TRIAL_VAR image); export a fixation "
+                        "report with the column image from Data Viewer instead")
+    dropped[BEFORE_IMAGE] += len(images) - len(with_image)
+    return Table(np.array(points, np.float64).reshape(-1, 2)[with_image], [images[row] for row in with_image], None,
+                 screen, screens, dropped, "EyeLink ASC: EFIX events, images placed as in its messages")
+
+
+def _position(fields, path, number):
+    """Return the position of an EFIX line, or None if the eye was lost."""
+    if fields[5:7].count("."):
+        return None
+    try:
+        point = float(fields[5]), float(fields[6])
+    except (ValueError, IndexError) as error:
+        raise UserError(f"{path}: line {number} is a damaged EFIX line; convert the recording again") from error
+    return point if max(map(abs, point)) < LOST else None
+
+
+def _screen_size(words, path, number):
+    left, top, right, bottom = _numbers(words[1:5], path, number)
+    return right - left + 1, bottom - top + 1
+
+
+def _image_load(words, screen, path, number):
+    """Return the name of the image that an IMGLOAD message shows, and its place on the screen."""
+    place, *rest = words
+    numbers = []
+    while len(rest) > 1 and len(numbers) < 4 and rest[-1].lstrip("-").replace(".", "", 1).isdigit():
+        numbers.insert(0, float(rest.pop()))
+    name = " ".join(rest)
+    if place == "FILL":
+        if screen.size is None:
+            raise UserError(f"{path}: line {number} shows an image on the whole screen, but no DISPLAY_COORDS message "
+                            "gives its size; add the option +screen=1920x1080")
+        return name, replace(screen, offset=(0, 0), shown=screen.size)
+    if place not in ("TOP_LEFT", "CENTER") or len(numbers) < 2:
+        raise UserError(f"{path}: line {number} has an IMGLOAD message of an unknown form; export a fixation report "
+                        "with the column image from Data Viewer instead")
+    position, shown = tuple(numbers[:2]), tuple(numbers[2:4]) or None
+    anchor = {"offset": position} if place == "TOP_LEFT" else {"centre": position}
+    return name, replace(screen, shown=shown, **anchor)
+
+
+def _numbers(words, path, number):
+    try:
+        return [float(word) for word in words]
+    except ValueError as error:
+        raise UserError(f"{path}: line {number} has no numbers where the size of the screen is expected") from error
