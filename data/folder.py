@@ -7,6 +7,7 @@
                    ANY.csv, .tsv, .json     a table of many images, with a column for the image
                    ANY.asc                  an EyeLink recording
     fixations.csv, .tsv, .json, .asc        the same tables beside images/
+    sub-01/...                              BIDS, see data/bids.py
     maps/          NAME.png, .jpg, .npy, .mat, ...    density map; computed from the fixations where it is missing
 
 images/train, images/val and images/test are splits. stimuli/ or Stimuli/, FIXATIONLOCS/ and FIXATIONMAPS/ (CAT2000) are
@@ -20,7 +21,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.images import IMAGE_SUFFIXES, image_shape, read_image
-from data import eyelink, points, tables
+from data import bids, eyelink, points, tables
 from data.dataset import Dataset, Fixations, Sample, WrongRoot, split_names
 from data.layouts import find_root
 from data.maps import read_map
@@ -182,17 +183,24 @@ class _Content:
         return many
 
     def _root_tables(self):
-        """Return the tables beside images/."""
-        return [path for path in sorted(self.root.iterdir())
-                if path.is_file() and path.suffix.lower() in TABLES and not path.name.startswith(".")]
+        """Return the recordings of a BIDS data set, or else the tables beside images/."""
+        return bids.find_recordings(self.root) or [
+            path for path in sorted(self.root.iterdir())
+            if path.is_file() and path.suffix.lower() in TABLES and not path.name.startswith(".")]
+
+    def _read_table(self, path):
+        if path.suffix.lower() == eyelink.SUFFIX:
+            return eyelink.read_asc(path)
+        if path.name.endswith(bids.RECORDING):
+            return bids.read_recording(path, self.root)
+        return tables.read_table(path, self.columns)
 
     def _add_tables(self, paths):
         """Read tables of many images; those that are none are a fault."""
         unused = []
         for path in paths:
             try:
-                table = eyelink.read_asc(path) if path.suffix.lower() == eyelink.SUFFIX \
-                    else tables.read_table(path, self.columns)
+                table = self._read_table(path)
             except UserError as error:
                 unused.append(str(error))
                 continue
