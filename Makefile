@@ -45,6 +45,10 @@ ifneq ($(UNKNOWN),)
   $(error unknown variable $(UNKNOWN); the variables are $(VARIABLES))
 endif
 
+ifneq ($(words $(DATASET)),1)
+  $(error DATASET="$(DATASET)": write names of columns without spaces, as in folder+x=fixation_point_x)
+endif
+
 # read by the scripts and commands below from their environment; paths may hold spaces there
 export CAFFE_SRC PYTHON OSIE IMAGES
 

@@ -1,14 +1,14 @@
 """Read fixations from a BIDS data set with eye tracking (BIDS specification 1.10, physiological recordings).
 
     stimuli/                                              the images
-    sub-01/[ses-1/]beh/
-        sub-01_task-T_events.tsv                          onset, duration, stim_file: which image was shown when
-        sub-01_task-T_events.json                         StimulusPresentation: ScreenResolution, ScreenSize, ...
-        sub-01_task-T_recording-eye1_physio.tsv.gz        one row per sample; names and rate in the .json
-        sub-01_task-T_recording-eye1_physioevents.tsv.gz  onset, duration, trial_type: fixation, saccade
+    sub-01/[ses-1/]beh/sub-01_task-T_...
+        events.tsv                           onset, duration, stim_file: which image was shown when
+        events.json                          StimulusPresentation: ScreenResolution, ScreenSize, ...
+        recording-eye1_physio.tsv.gz         one row per sample, without names; names and rate in the .json
+        recording-eye1_physioevents.tsv.gz   onset, duration, trial_type: fixation, saccade
 
-A fixation's position is the mean of its samples. Of several recordings of one run, eye3 (both eyes together) or else the
-first is used. Sidecars (.json) in the folders above apply, too.
+A fixation's position is the mean of its samples. Of several recordings of one run, eye3 (both eyes together) or else
+the first is used. Sidecars (.json) in the folders above apply, too.
 """
 import json
 import math
@@ -140,7 +140,7 @@ def _run(path):
 
 
 def _sidecar(path, root):
-    """Return the metadata of a file: of all .json files of its kind in its folder and those above, nearer ones first."""
+    """Return the metadata of a file: from all .json files of its kind in its folder and above, nearer ones last."""
     kind, parts = path.name.split("_")[-1].split(".")[0], set(path.name.split("_")[:-1])
     folders = [folder for folder in reversed(path.parents) if folder == root or root in folder.parents]
     metadata = {}

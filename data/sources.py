@@ -57,9 +57,11 @@ SOURCES = {
     "folder": {
         "title": "a folder of your own images and fixations",
         "licence": "yours", "where": ["your disk"], "archives": {},
-        "layout": ["images/NAME.jpg, .png, ...",
-                   "fixations/NAME.csv (header x,y or row,col; pixels, 0-based), .npy, .mat or .png",
-                   "optional: maps/NAME.png"], "counts": {}},
+        "layout": ["images/NAME.jpg, .png, ...; splits of your own: images/train, images/val, images/test",
+                   "fixations/NAME.csv (header x,y or row,col; pixels, 0-based), .npy, .mat or .png,",
+                   "or one table or recording for many images (Tobii, EyeLink, Pupil, Gazepoint, BIDS, ...)",
+                   "optional: maps/NAME.png",
+                   "data/README.md lists what to type for which files"], "counts": {}},
 }
 
 
