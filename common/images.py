@@ -7,7 +7,10 @@ import numpy as np
 from common.errors import UserError, os_error_message
 from common.files import atomic
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp", ".ppm")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
+# formats of images that Pillow does not read; such files in a folder of images are named
+OTHER_IMAGE_SUFFIXES = (".heic", ".heif", ".avif", ".svg", ".eps", ".psd", ".raw", ".cr2", ".cr3", ".nef", ".arw",
+                        ".dng")
 EXIF_ORIENTATION = 0x0112
 
 

@@ -23,7 +23,7 @@ from common.arguments import Parser, option, positive_int
 from common.drawing import overlay
 from common.errors import UserError, run
 from common.files import atomic, need_space
-from common.images import IMAGE_SUFFIXES, image_files, image_shape, read_image, write_png
+from common.images import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, image_files, image_shape, read_image, write_png
 from common.progress import progress
 from data.dataset import Sample, scored_split
 from data.maps import PREDICTIONS, write_maps
@@ -181,12 +181,21 @@ def _files_of(pattern):
             files.append(path)
             continue
         contents = sorted(path.iterdir())
+        _warn_of_other_images(path, contents)
         videos = [file for file in contents if file.suffix.lower() in VIDEO_SUFFIXES]
         if videos or not os.path.exists(pattern):
             files += videos + [file for file in contents if file.suffix.lower() in IMAGE_SUFFIXES]
         else:
             files += image_files(path)  # a folder that is named itself must have images
     return files
+
+
+def _warn_of_other_images(folder, contents):
+    """Name the images of a folder that cannot be read because of their format."""
+    other = [file.name for file in contents if file.suffix.lower() in OTHER_IMAGE_SUFFIXES]
+    if other:
+        print(f"warning: {folder}: {len(other)} files are passed over, the first is {other[0]}; convert them to PNG or "
+              "JPEG", file=sys.stderr)
 
 
 def _image_sample(name, path):

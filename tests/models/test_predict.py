@@ -34,9 +34,10 @@ def images(tmp_path):
 def test_maps_have_the_sizes_of_the_images(net, images, tmp_path, request):
     weights = request.getfixturevalue(f"{net}_weights")
     (images / "broken.jpg").write_bytes(b"not an image")
+    (images / "phone.heic").write_bytes(b"not read")
     process = command("models.predict", "--net", net, "--weights", weights, "--images", images, "--out", tmp_path / "out")
     assert process.returncode == 1 and "left out:" in process.stderr and "broken.jpg" in process.stderr
-    assert "Traceback" not in process.stderr
+    assert "Traceback" not in process.stderr and "1 files are passed over, the first is phone.heic" in process.stderr
     maps = Maps(tmp_path / "out/predictions.h5")
     assert maps.names == {"wide", "tall"} and maps.model == net
     for name, shape in (("wide", (90, 120)), ("tall", (101, 67))):
