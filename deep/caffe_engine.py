@@ -11,6 +11,7 @@ import numpy as np
 from common.files import need_space
 from deep.backend import load_caffe
 from deep.prototxt import parse_prototxt
+from deep.weights import read_caffemodel
 
 
 class CaffeEngine:
@@ -80,7 +81,7 @@ class CaffeEngine:
         """
         self.net.blobs["data"].data[:len(data)] = data
         self.net.forward(start=self.net._layer_names[1])  # layer 0 is the data layer
-        return self.net.blobs["deconv"].data[:len(data)]
+        return self.net.blobs["deconv1"].data[:len(data)]
 
     def save(self, path):
         """Write the weights as a .caffemodel."""
@@ -93,16 +94,20 @@ class CaffeEngine:
     def restore(self, state, model):
         """Load a snapshot.
 
-        The solver state contains the path of its weights. The run folder may have been moved, so a copy with the
-        current path is loaded.
+        The solver state contains the path of its weights. The run folder may have been moved, and Caffe would leave out
+        a layer with another name without an error. So a copy without the path is loaded, and the weights are set here.
         """
         parsed = self.caffe.proto.caffe_pb2.SolverState()
         parsed.ParseFromString(state.read_bytes())
-        parsed.learned_net = str(model.resolve())
+        parsed.ClearField("learned_net")
         with tempfile.TemporaryDirectory() as folder:
             need_space(folder, state.stat().st_size)
             Path(folder, state.name).write_bytes(parsed.SerializeToString())
             self.solver.restore(str(Path(folder, state.name)))
+        layers = read_caffemodel(model)
+        for name, blobs in self.net.params.items():
+            for blob, values in zip(blobs, layers[name], strict=True):
+                blob.data[...] = values.reshape(blob.data.shape)
 
     def skip_batches(self, count):
         """Leave out batches of the training data, as if that many iterations had used them."""

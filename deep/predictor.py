@@ -8,7 +8,7 @@ from common.runs import read_config
 from deep import preprocess
 from deep.backend import load_caffe
 from deep.prototxt import DEPLOY
-from deep.weights import check_weights, net_shapes, read_caffemodel
+from deep.weights import check_weights, net_shapes, read_caffemodel, to_caffemodel
 
 # A CHECK of Caffe fails if an array has 2^31 values or more; conv1's 96 channels have 1.6 10^9 at this size.
 LARGEST_SIDE = 4096
@@ -110,17 +110,17 @@ def _load_with_caffe(_, layers):
             blob.reshape(*batch.shape)
             net.reshape()
         blob.data[...] = batch
-        return np.array(net.forward()["deconv"])  # a copy: the next call overwrites Caffe's array
+        return np.array(net.forward()["deconv1"])  # a copy: the next call overwrites Caffe's array
 
     return forward
 
 
-def _load_with_opencv(weights, _):
+def _load_with_opencv(weights, layers):
     """Load the net into OpenCV's dnn module; otherwise as `_load_with_caffe`."""
     import cv2
 
     try:
-        net = cv2.dnn.readNetFromCaffe(str(DEPLOY), str(weights))
+        net = cv2.dnn.readNetFromCaffe(DEPLOY.read_bytes(), to_caffemodel(layers))
     except cv2.error as error:
         raise UserError(f"{weights}: OpenCV cannot load it ({error.err}); fetch or train it again, or give "
                         "engine=caffe") from error

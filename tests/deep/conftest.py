@@ -1,6 +1,7 @@
 import pytest
 
 from deep.backend import load_caffe
+from deep.names import NEW, OLD
 from deep.prepare import prepare
 from tests.fixtures.vgg import vgg_cnn_m
 
@@ -22,3 +23,14 @@ def vgg(tmp_path_factory):
     net = caffe.Net(str(folder / "vgg.prototxt"), caffe.TEST)
     net.save(str(folder / "VGG_CNN_M.caffemodel"))
     return folder / "VGG_CNN_M.caffemodel"
+
+
+def with_old_name(source, path):
+    """Write a copy of a caffemodel of ours in which the last layer has its old name; return its path."""
+    message = load_caffe().proto.caffe_pb2.NetParameter()
+    message.ParseFromString(source.read_bytes())
+    for layer in message.layer:
+        if layer.name == NEW:
+            layer.name = layer.top[0] = OLD
+    path.write_bytes(message.SerializeToString())
+    return path

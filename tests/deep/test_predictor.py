@@ -11,6 +11,7 @@ from common.images import read_image
 from deep import preprocess
 from deep.predictor import ENGINES, Predictor
 from tests.conftest import one_line, python
+from tests.deep.conftest import with_old_name
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def blue_channel(tmp_path_factory):
     for name, blobs in net.params.items():
         for blob in blobs:
             blob.data[...] = 0
-        if name == "deconv":
+        if name == "deconv1":
             blobs[0].data[0, 0, 2:6, 2:6] = 1  # one value per 4x4 pixels of the output, without overlap
         else:
             centre = blobs[0].data.shape[2] // 2
@@ -125,6 +126,15 @@ def test_damaged_weights_are_named_by_both_engines(deep_weights, tmp_path, engin
     (tmp_path / "bad.caffemodel").write_bytes(damage(deep_weights.read_bytes()))
     with pytest.raises(UserError, match=rf"bad\.caffemodel: {complaint}"):
         Predictor(tmp_path / "bad.caffemodel", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_with_the_old_name_of_the_last_layer_give_the_same_map(deep_weights, tmp_path, engine):
+    """Our files called it "deconv" before; the authors' files call it "deconv1"."""
+    path = with_old_name(deep_weights, tmp_path / "old.caffemodel")
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    maps = [Predictor(weights, engine).predict(image) for weights in (deep_weights, path)]
+    np.testing.assert_array_equal(*maps)
 
 
 def test_parameters_are_checked(deep_weights):

@@ -62,7 +62,7 @@ def test_two_iterations_of_caffe_equal_numpy(batch, tmp_path):
                 array -= update
                 actual = before[name][index] - np.array(solver.net.params[name][index].data, np.float64)
                 np.testing.assert_allclose(actual, update, rtol=1e-3, atol=1e-3 * np.abs(update).max(), err_msg=name)
-    assert np.abs(velocity["deconv"][0]).max() > 1e-3  # the deconvolution learns
+    assert np.abs(velocity["deconv1"][0]).max() > 1e-3  # the deconvolution learns
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_the_gradients_in_numpy_equal_finite_differences(batch, tmp_path):
     params = copy_parameters(create_solver(tmp_path, *batch, random_seed=1).net)
     _, gradients = loss_and_gradients(params, data, label)
     rng = np.random.default_rng(2)
-    for name in ("conv1", "conv2", "conv5", "conv9", "deconv"):
+    for name in ("conv1", "conv2", "conv5", "conv9", "deconv1"):
         for index, array in enumerate(params[name]):
             position = np.unravel_index(rng.integers(array.size), array.shape)
             change = 1e-5 * max(1e-2, abs(array[position]))
@@ -102,7 +102,7 @@ def test_the_net_overfits_four_images(tmp_path):
         solver.step(1)
         losses.append(float(solver.net.blobs["loss"].data))
     assert losses[-1] < 0.1 * losses[0], losses
-    for output, map_ in zip(solver.net.blobs["deconv"].data, label):
+    for output, map_ in zip(solver.net.blobs["deconv1"].data, label):
         assert np.corrcoef(output.ravel(), map_.ravel())[0, 1] > 0.9
 
 
@@ -146,7 +146,7 @@ rng = np.random.default_rng(0)
 solver = create_solver(sys.argv[1], rng.uniform(-1, 1, (2, 3, 48, 64)), rng.uniform(-1, 1, (2, 1, 48, 64)), random_seed=1)
 solver.net.forward()
 solver.net.backward()
-np.savez(sys.argv[2], output=solver.net.blobs["deconv"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
+np.savez(sys.argv[2], output=solver.net.blobs["deconv1"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
 """
 
 

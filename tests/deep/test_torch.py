@@ -42,7 +42,7 @@ def test_outputs_and_image_gradients_equal_caffe(nets, images, height, width):
     caffe.blobs["data"].reshape(*data.shape)
     caffe.reshape()
     caffe.blobs["data"].data[...] = data
-    expected = caffe.forward()["deconv"]
+    expected = caffe.forward()["deconv1"]
     inputs = torch.from_numpy(data).requires_grad_()
     output = net(inputs)
     assert relative_error(output.detach(), expected) < 1e-4

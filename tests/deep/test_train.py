@@ -289,15 +289,15 @@ def test_a_mistake_in_the_net_is_named(prepared, tmp_path, change, complaint):
 
 
 def test_dead_layers_give_warnings_once():
-    healthy = {"conv9": 1.0, "deconv": 0.5}
+    healthy = {"conv9": 1.0, "deconv1": 0.5}
     monitor = Monitor(1000)
     assert monitor.check(1.0, healthy, healthy) == []
-    warnings = monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
+    warnings = monitor.check(1.0, {**healthy, "deconv1": 0.0}, {"conv9": 0.0, "deconv1": 0.1})
     assert len(warnings) == 2 and "conv9 does not learn" in warnings[0]
-    assert "deconv is dead" in warnings[1] and "weight_filler" in warnings[1]
-    assert monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
+    assert "deconv1 is dead" in warnings[1] and "weight_filler" in warnings[1]
+    assert monitor.check(1.0, {**healthy, "deconv1": 0.0}, {"conv9": 0.0, "deconv1": 0.1}) == []
     resumed = Monitor(1000, json.loads(json.dumps(monitor.state)))
-    assert resumed.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
+    assert resumed.check(1.0, {**healthy, "deconv1": 0.0}, {"conv9": 0.0, "deconv1": 0.1}) == []
 
 
 @pytest.mark.slow
@@ -306,10 +306,10 @@ def test_a_deconvolution_without_a_filler_gives_a_warning(prepared, tmp_path):
     without = re.compile(r'weight_filler \{ type: "gaussian" mean: 0.015625 std: 0.000001 \}')
     process = in_copy(tmp_path, lambda text: without.sub("", text), "--data", prepared, "--iterations", "1", "--set", "base_lr=0")
     assert process.returncode == 0, process.stderr
-    assert "warning: after iteration 1, deconv is dead: all its weights are 0" in process.stderr
+    assert "warning: after iteration 1, deconv1 is dead: all its weights are 0" in process.stderr
     assert "conv9 does not learn" in process.stderr
     row = runs.read_log(tmp_path / "run/log.csv")[0]
-    assert row["weights_deconv"] == 0 and row["gradient_conv1"] == 0 and row["gradient_deconv"] > 0 and row["weights_conv1"] > 1
+    assert row["weights_deconv1"] == 0 and row["gradient_conv1"] == 0 and row["gradient_deconv1"] > 0 and row["weights_conv1"] > 1
 
 
 def test_a_path_with_a_space_is_an_error_before_caffe_runs(prepared, tmp_path):
