@@ -16,9 +16,11 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from deep.backend import fatal_message, load_caffe
 from deep.monitor import Monitor
+from deep.names import NEW, OLD
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
+from tests.deep.conftest import with_old_name
 
 caffe = load_caffe()
 
@@ -203,6 +205,26 @@ def test_a_run_can_be_moved_while_it_is_stopped(stopped, prepared, tmp_path):
         hidden.rename(state)
     assert process.returncode == 0, process.stderr
     assert [row["iteration"] for row in runs.read_log(tmp_path / "moved/log.csv")] == [1, 2, 3, 4]
+
+
+@pytest.mark.slow
+def test_a_run_with_the_old_name_of_the_last_layer_resumes(stopped, prepared, tmp_path):
+    """Our files called it "deconv" before; weights, momentum and log continue as without the change of the name."""
+    for name in ("new", "old"):
+        shutil.copytree(stopped, tmp_path / name)
+    for path in (tmp_path / "old/train_val.prototxt", tmp_path / "old/log.csv"):
+        path.write_text(path.read_text().replace(NEW, OLD))
+    config = read_json(tmp_path / "old/config.json")
+    config["settings"]["train_val.prototxt"] = "sha256 of the old file"
+    write_json(tmp_path / "old/config.json", config)
+    model = next((tmp_path / "old/snapshots").glob("*.caffemodel"))
+    with_old_name(model, model)
+    for name in ("new", "old"):
+        process = command("deep.train", "--data", prepared, *STOPPED, "--run", tmp_path / name, "--resume")
+        assert process.returncode == 0, process.stderr
+    assert_same_weights(tmp_path / "new/weights.caffemodel", tmp_path / "old/weights.caffemodel")
+    first, second = (runs.read_log(tmp_path / name / "log.csv") for name in ("new", "old"))
+    assert [row["weights_deconv1"] for row in first] == [row["weights_deconv1"] for row in second] and len(first) == 4
 
 
 @pytest.mark.slow
