@@ -108,7 +108,8 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         from deep.surgery import read_vgg
 
         read_vgg(vgg, train_val)  # check the file before a run folder with its path exists
-    predict = {"longest_side": max(manifest["size"]), **{name: manifest[name] for name in ("mean_bgr", "mean_map")}}
+    predict = {"longest_side": max(manifest["size"]), "resizing": "area", "mean_bgr": manifest["mean_bgr"],
+               "mean_map": manifest["mean_map"]}
     versions, options = _prepare_engine(engine, device, precision)
     for line in replacements(solver_file, train_val, engine):
         print(f"warning: {line}", file=sys.stderr, flush=True)

@@ -39,7 +39,7 @@ def blue_channel(tmp_path_factory):
 @pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (6, 10), (7, 11), (213, 30), (50, 75), (64, 47)])
 def test_the_last_row_and_column_matter_for_all_sizes(blue_channel, height, width, engine):
     """A blue pixel in a corner gives a maximum in that corner."""
-    predictor = Predictor(blue_channel, engine, mean_bgr=(0, 0, 0))
+    predictor = Predictor(blue_channel, engine, mean_bgr=(0, 0, 0), resizing="area")
     for row in (0, height - 1):
         for column in (0, width - 1):
             image = np.zeros((height, width, 3), np.uint8)
@@ -65,7 +65,7 @@ def test_padding_to_multiples_of_four_uses_the_mean_pixel(size):
 
 @pytest.fixture(scope="module")
 def predictors(deep_weights):
-    return {engine: Predictor(deep_weights, engine) for engine in ENGINES}
+    return {engine: Predictor(deep_weights, engine, resizing="area") for engine in ENGINES}
 
 
 def output(predictor, image):
