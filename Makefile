@@ -18,6 +18,7 @@ PRESET ?= $(if $(filter salicon isun,$(BASE)),paper,demo)
 CONVENTION ?= mit
 NET ?=
 SOLVER ?= deep/solver.prototxt
+TRAIN_VAL ?= deep/train_val.prototxt
 VGG ?=
 ENGINE ?= caffe
 DEVICE ?=
@@ -36,8 +37,8 @@ OSIE ?=
 PYTHON ?=
 CAFFE_SRC ?=
 
-VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD WEIGHTS \
-  IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE PYTHON CAFFE_SRC
+VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
+  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE PYTHON CAFFE_SRC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -100,8 +101,9 @@ help:
 	@echo '  make check-data         check a data set: missing and damaged files, example images in build/check/'
 	@echo '  make data               prepare training data    [NET=shallow|deep] [MIRROR=1] [MEANS=authors] [SKIP_BAD=1]'
 	@echo '  make train-shallow      train the shallow net (section 3) in Theano and Lasagne'
-	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [VGG=VGG_CNN_M.caffemodel]'
-	@echo '                            [ENGINE=torch: in PyTorch] [DEVICE=cuda|cpu] [PRECISION=float32|tf32|bfloat16]'
+	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [TRAIN_VAL=file]'
+	@echo '                            [VGG=VGG_CNN_M.caffemodel] [ENGINE=torch: in PyTorch] [DEVICE=cuda|cpu]'
+	@echo '                            [PRECISION=float32|tf32|bfloat16]'
 	@echo '  make fetch              download released weights: MODEL=name (see models/README.md)      [FILE=path]'
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
@@ -164,7 +166,8 @@ $(SHALLOW): FORCE | $(SHALLOW_DATA)
 
 $(DEEP): FORCE | $(DEEP_DATA) $(READY_CAFFE)
 	@$(PY) -m deep.train --data $(dir $(DEEP_DATA)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
-	  $(if $(VGG),--vgg "$(VGG)") --engine $(ENGINE) $(if $(DEVICE),--device $(DEVICE)) $(PRECISION:%=--precision %)
+	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") --engine $(ENGINE) $(if $(DEVICE),--device $(DEVICE)) \
+	  $(PRECISION:%=--precision %)
 
 # ---- Predictions, scores, tables -------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ import numpy as np
 from common.files import need_space
 from deep.backend import load_caffe
 from deep.prototxt import parse_prototxt
+from deep.training_net import SETTING, read_training_net
+from deep.weights import read_caffemodel
 
 
 class CaffeEngine:
@@ -26,6 +28,8 @@ class CaffeEngine:
     settings : SolverParameter
     layers : list of str
         Names of the layers that have weights.
+    shapes : dict of str: list of tuple
+        Per layer, the shapes of its weights and biases.
     batch_size : int
     pixels : int
         Number of pixels of a target.
@@ -42,12 +46,17 @@ class CaffeEngine:
         self.solver = self._open_solver()
         self.net = self.solver.net
         self.layers = list(self.net.params)
+        self.shapes = {name: [tuple(blob.data.shape) for blob in blobs] for name, blobs in self.net.params.items()}
+        training_net = read_training_net(folder / SETTING)
+        self.output, self.loss = training_net.output, training_net.loss
         self.batch_size = self.net.blobs["data"].shape[0]
         self.pixels = self.net.blobs["label"].data[0].size
         self.size = sum(blob.data.nbytes for blobs in self.net.params.values() for blob in blobs)
-        self.gradients = {}
+        self.losses, self.gradients, self.last_layer = [], {}, len(self.net._layer_names) - 1
+        # The loss of each of the iter_size batches of an iteration; Caffe keeps that of the last one only.
+        self.net.after_forward(self._record_loss)
         # Caffe overwrites the gradients with the update; this callback is called before that
-        self.solver.add_callback(lambda: None, self._record_gradients)
+        self.solver.add_callback(self.losses.clear, self._record_gradients)
 
     @property
     def iteration(self):
@@ -58,19 +67,19 @@ class CaffeEngine:
         """Copy VGG's first layers, see `deep.surgery.transplant`; return a description of all layers, a list of str."""
         from deep.surgery import transplant
 
-        return transplant(self.net, vgg, rescale_conv1)
+        return transplant(self.net, vgg, rescale_conv1, self.folder / SETTING)
 
     def step(self):
-        """Run one iteration.
+        """Run one iteration: iter_size batches and one update.
 
         Returns
         -------
         (float, dict of str: float, dict of str: float)
-            Caffe's loss, sum of squared errors / (2 x images); per layer, the Euclidean norms of the weights after the
-            update and of their gradient, without biases.
+            Caffe's loss, sum of squared errors / (2 x images), mean of the batches; per layer, the Euclidean norms of
+            the weights after the update and of their gradient, without biases.
         """
         self.solver.step(1)
-        return float(self.net.blobs["loss"].data), _norms(self.net, "data"), self.gradients
+        return float(np.mean(self.losses)), _norms(self.net, "data"), self.gradients
 
     def forward(self, data):
         """Compute the outputs, float32 (n, 1, h, w), of inputs, float32 (n, 3, h, w); n is at most the batch size.
@@ -80,7 +89,7 @@ class CaffeEngine:
         """
         self.net.blobs["data"].data[:len(data)] = data
         self.net.forward(start=self.net._layer_names[1])  # layer 0 is the data layer
-        return self.net.blobs["deconv"].data[:len(data)]
+        return self.net.blobs[self.output].data[:len(data)]
 
     def save(self, path):
         """Write the weights as a .caffemodel."""
@@ -93,24 +102,33 @@ class CaffeEngine:
     def restore(self, state, model):
         """Load a snapshot.
 
-        The solver state contains the path of its weights. The run folder may have been moved, so a copy with the
-        current path is loaded.
+        The solver state contains the path of its weights. The run folder may have been moved, and Caffe would leave out
+        a layer with another name without an error. So a copy without the path is loaded, and the weights are set here.
         """
         parsed = self.caffe.proto.caffe_pb2.SolverState()
         parsed.ParseFromString(state.read_bytes())
-        parsed.learned_net = str(model.resolve())
+        parsed.ClearField("learned_net")
         with tempfile.TemporaryDirectory() as folder:
             need_space(folder, state.stat().st_size)
             Path(folder, state.name).write_bytes(parsed.SerializeToString())
             self.solver.restore(str(Path(folder, state.name)))
+        layers = read_caffemodel(model)
+        for name, blobs in self.net.params.items():
+            for blob, values in zip(blobs, layers[name], strict=True):
+                blob.data[...] = values.reshape(blob.data.shape)
 
     def skip_batches(self, count):
         """Leave out batches of the training data, as if that many iterations had used them."""
         for _ in range(count):
-            self.net.forward(end="data")
+            self.net.forward(end=self.net._layer_names[0])
+
+    def _record_loss(self, layer):
+        if layer == self.last_layer:
+            self.losses.append(float(self.net.blobs[self.loss].data))
 
     def _record_gradients(self):
-        self.gradients = _norms(self.net, "diff")
+        """Record the norms of the gradients, which are now the sums over the batches; Caffe divides them later."""
+        self.gradients = {name: norm / self.settings.iter_size for name, norm in _norms(self.net, "diff").items()}
 
     def _open_solver(self):
         """Open a solver without validation and snapshots of its own; deep.trainer controls both."""

@@ -8,7 +8,7 @@ from common.runs import read_config
 from deep import preprocess
 from deep.backend import load_caffe
 from deep.prototxt import DEPLOY
-from deep.weights import check_weights, net_shapes, read_caffemodel
+from deep.weights import check_weights, net_shapes, read_caffemodel, to_caffemodel
 
 # A CHECK of Caffe fails if an array has 2^31 values or more; conv1's 96 channels have 1.6 10^9 at this size.
 LARGEST_SIDE = 4096
@@ -21,8 +21,8 @@ class Predictor(predictor.Predictor):
     Parameters
     ----------
     weights : path of a .caffemodel
-        The config.json of its run folder, if there is one, sets the defaults of the other parameters; without it,
-        the defaults are the authors' values.
+        The config.json of its run folder, if there is one, sets the defaults of the other parameters; without it, as
+        for the authors' weights, the defaults are the authors' values.
     engine : "caffe" or "opencv"
         Library that runs the net: BVLC Caffe, or OpenCV's dnn module on machines without Caffe. Both use the same
         prototxt and weights; their outputs are equal except for rounding.
@@ -34,6 +34,9 @@ class Predictor(predictor.Predictor):
         Mean of the training maps; used by scaling="consistent".
     scaling : "released" or "consistent"
         Conversion of the net's output to grey levels, see `deep.preprocess.to_saliency`.
+    resizing : "released" or "area"
+        Resizing of images and outputs: as in the authors' code (default without config.json), or as in our training
+        (default with config.json), see `deep.preprocess`.
 
     Raises
     ------
@@ -43,15 +46,19 @@ class Predictor(predictor.Predictor):
 
     batch_size = 1
 
-    def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released"):
-        config = read_config(weights, "deep").get("predict", {})
+    def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released",
+                 resizing=None):
+        config = read_config(weights, "deep")
         defaults = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
-                    "mean_map": preprocess.AUTHORS_MEAN_MAP, **config}
+                    "mean_map": preprocess.AUTHORS_MEAN_MAP, "resizing": "area" if config else "released",
+                    **config.get("predict", {})}
         self.longest_side = defaults["longest_side"] if longest_side is None else longest_side
         self.mean_bgr = defaults["mean_bgr"] if mean_bgr is None else mean_bgr
         self.mean_map = defaults["mean_map"] if mean_map is None else mean_map
         self.scaling = scaling
-        for name, value, choices in (("scaling", scaling, preprocess.SCALINGS), ("engine", engine, tuple(ENGINES))):
+        self.resizing = defaults["resizing"] if resizing is None else resizing
+        for name, value, choices in (("scaling", scaling, preprocess.SCALINGS), ("engine", engine, tuple(ENGINES)),
+                                     ("resizing", self.resizing, preprocess.RESIZINGS)):
             if value not in choices:
                 raise UserError(f"{name} {value!r} is not known; give one of: {', '.join(choices)}")
         if not (isinstance(self.longest_side, int) and preprocess.SMALLEST <= self.longest_side <= LARGEST_SIDE):
@@ -63,14 +70,18 @@ class Predictor(predictor.Predictor):
         self._engine = ENGINES[engine](weights, {name: layers[name] for name in shapes})
 
     def preprocess(self, image):
-        """Convert an image, uint8 (H, W, 3) RGB, to the net's input, float32 (3, h, w), h and w multiples of 4."""
-        resized = preprocess.resize_image(image, preprocess.fit_size(image.shape[:2], self.longest_side))
-        return preprocess.pad(preprocess.to_input(resized, self.mean_bgr))
+        """Convert an image, uint8 (H, W, 3) RGB, to the net's input, float32 (3, h, w).
+
+        h and w are at least 8, and multiples of 4 unless `resizing` is "released".
+        """
+        shrunk = preprocess.shrink_image(image, self.longest_side, self.resizing)
+        multiple = 1 if self.resizing == "released" else preprocess.STRIDE
+        return preprocess.pad(preprocess.to_input(shrunk, self.mean_bgr), multiple)
 
     def forward(self, batch):
         """Compute the net's outputs, float32 (n, 1, h, w), about [-1, 1], of inputs of one size, float32 (n, 3, h, w).
 
-        h and w must be multiples of 4.
+        h and w must be at least 8. Those of the outputs are the largest multiples of 4 up to them.
 
         Raises
         ------
@@ -90,7 +101,7 @@ class Predictor(predictor.Predictor):
     def postprocess(self, output, shape):
         """Convert one output of `forward`, float32 (1, h, w), to a saliency map, float32 `shape` in [0, 1]."""
         width, height = preprocess.fit_size(shape, self.longest_side)
-        return preprocess.to_saliency(output[0, :height, :width], shape, self.scaling, self.mean_map)
+        return preprocess.to_saliency(output[0, :height, :width], shape, self.scaling, self.mean_map, self.resizing)
 
 
 def _load_with_caffe(_, layers):
@@ -110,17 +121,17 @@ def _load_with_caffe(_, layers):
             blob.reshape(*batch.shape)
             net.reshape()
         blob.data[...] = batch
-        return np.array(net.forward()["deconv"])  # a copy: the next call overwrites Caffe's array
+        return np.array(net.forward()["deconv1"])  # a copy: the next call overwrites Caffe's array
 
     return forward
 
 
-def _load_with_opencv(weights, _):
+def _load_with_opencv(weights, layers):
     """Load the net into OpenCV's dnn module; otherwise as `_load_with_caffe`."""
     import cv2
 
     try:
-        net = cv2.dnn.readNetFromCaffe(str(DEPLOY), str(weights))
+        net = cv2.dnn.readNetFromCaffe(DEPLOY.read_bytes(), to_caffemodel(layers))
     except cv2.error as error:
         raise UserError(f"{weights}: OpenCV cannot load it ({error.err}); fetch or train it again, or give "
                         "engine=caffe") from error

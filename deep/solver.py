@@ -7,21 +7,24 @@ import numpy as np
 from common.errors import UserError
 from common.files import write_text
 from common.machine import blas_settings
-from deep.prototxt import SOLVER, TRAIN_VAL, messages, parse_prototxt
+from deep.prototxt import HERE, SOLVER, TRAIN_VAL, messages, parse_prototxt
+from deep.training_net import read_training_net
 
 # PRESET=demo uses these values; solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 200, "test_interval": 50, "snapshot": 50}
 # At batch size 2, the last few images dominate the weights unless the learning rate falls before the end.
 DEMO_STEPSIZE = 80
 DEMO_VALIDATION_IMAGES = 20
-REQUIRED_FIELDS = ("type", "lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot")
+DEFAULT_TYPE = "SGD"  # Caffe's
+REQUIRED_FIELDS = ("lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot")
 # The run folder determines these fields: paths and formats of files.
 RESERVED_FIELDS = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state",
                    "test_state", "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights", "device_id"}
-REPLACED_FIELDS = {"net", "snapshot_prefix"}  # reserved, but allowed in solver files: the run's own values replace them
+# reserved, but allowed in solver files: the run's own values replace them
+REPLACED_FIELDS = {"net", "train_net", "test_net", "snapshot_prefix"}
 
 
-def resolve_solver(path, preset, size, validation_images, seed, iterations=None, overrides=()):
+def resolve_solver(path, preset, size, validation_images, seed, iterations=None, overrides=(), net=TRAIN_VAL):
     """Read a solver file and replace the settings that the preset, the data or the command line override.
 
     Parameters
@@ -38,6 +41,8 @@ def resolve_solver(path, preset, size, validation_images, seed, iterations=None,
         Length of the run, instead of the preset's.
     overrides : iterable of str
         "NAME=VALUE" for any other field; last, so that base_lr is used as given.
+    net : path
+        The net for training, which sets the batch size of validations.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def resolve_solver(path, preset, size, validation_images, seed, iterations=None,
         if Path(path).resolve() == SOLVER:
             solver["stepsize"] = DEMO_STEPSIZE
         validation_images = min(validation_images, DEMO_VALIDATION_IMAGES)
-    batch_size = validation_batch_size()
+    batch_size = read_training_net(net).batch_sizes["TEST"]
     if solver.get("test_iter"):
         validation_images = min(validation_images, solver["test_iter"][0] * batch_size)
     solver.update(test_iter=[max(1, validation_images // batch_size)], random_seed=seed)
@@ -82,8 +87,10 @@ def write_solver(folder, solver, vgg):
     """
     from google.protobuf import text_format
 
-    message = messages().SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
-                                             "snapshot_prefix": str(folder.resolve() / "snapshots" / "snapshot")})
+    caffe_pb2 = messages()
+    message = caffe_pb2.SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
+                                           "snapshot_prefix": str(folder.resolve() / "snapshots" / "snapshot"),
+                                           "solver_mode": caffe_pb2.SolverParameter.CPU})  # our Caffe has no CUDA
     environment = [f"{name}={value}" for name, value in blas_settings().items()]
     weights = [f"-weights {folder / 'start.caffemodel'}"] if vgg else []
     command = " ".join([*environment, "build/caffe/build/tools/caffe train -solver", str(folder / "solver.prototxt"),
@@ -92,6 +99,37 @@ def write_solver(folder, solver, vgg):
                "# deep/solver.prototxt, which explains the settings, with the overrides of this run. To repeat the run "
                "with Caffe alone:\n"
                f"#   {command}\n" + text_format.MessageToString(message))
+
+
+def replacements(path, net, engine="caffe"):
+    """Describe what a run uses instead of the settings of a solver file.
+
+    Parameters
+    ----------
+    path : path of the solver file
+    net : path of the net that the run trains
+    engine : "caffe" or "torch"
+
+    Returns
+    -------
+    list of str
+        One line per setting that the run replaces, for the user.
+    """
+    caffe_pb2, path, net = messages(), Path(path), Path(net)
+    settings = parse_prototxt(path, caffe_pb2.SolverParameter())
+    named = dict.fromkeys(filter(None, (settings.net, settings.train_net, *settings.test_net)))
+    # Caffe looks in the current folder; those who post a solver file mean the folder of that file
+    others = [name for name in named
+              if not any((folder / name).resolve() == net.resolve() for folder in (Path(), path.parent, HERE.parent))]
+    lines = []
+    if others:
+        lines.append(f"{path}: names the net {', '.join(others)}, but this run trains {net}; to train another net, "
+                     "give --train-val FILE (make train-deep TRAIN_VAL=FILE)")
+    gpu = settings.HasField("solver_mode") and settings.solver_mode == caffe_pb2.SolverParameter.GPU
+    if gpu and engine == "caffe":
+        lines.append(f"{path}: solver_mode GPU has no effect, because our Caffe has no CUDA; to train on a graphics "
+                     "card, give --engine torch (make train-deep ENGINE=torch)")
+    return lines
 
 
 def learning_rate(settings, iteration):
@@ -122,7 +160,9 @@ def learning_rate(settings, iteration):
 
 def _read_solver(path):
     """Read the fields of a solver file; raise UserError if it sets reserved fields or lacks required ones."""
-    solver = _set_fields(parse_prototxt(path, messages().SolverParameter()))
+    solver = {"type": DEFAULT_TYPE, **_set_fields(parse_prototxt(path, messages().SolverParameter()))}
+    for name in ("train_net", "test_net"):  # Caffe accepts no more than one net for training, see `write_solver`
+        solver.pop(name, None)
     for name in RESERVED_FIELDS.intersection(solver) - REPLACED_FIELDS:
         raise UserError(f"{path}: sets {name}, which the run folder determines; remove it")
     for name in REQUIRED_FIELDS:
@@ -156,6 +196,8 @@ def _parse_overrides(overrides):
 def _check_solver(solver, path):
     """Raise UserError for values that Caffe's errors do not explain, or that the loop in deep.trainer cannot use."""
     lowest = {"max_iter": 1, "test_interval": 1, "snapshot": 1, "base_lr": 0}
+    if "iter_size" in solver:
+        lowest["iter_size"] = 1
     if solver["lr_policy"] in ("step", "sigmoid"):
         lowest["stepsize"] = 1
     remedy = f"correct it in {path} or in --set"
@@ -164,9 +206,6 @@ def _check_solver(solver, path):
             raise UserError(f"{name} is {solver.get(name, 'not set')} and must be at least {least}; {remedy}")
     if len(solver["test_iter"]) != 1 or solver["test_iter"][0] < 1:
         raise UserError(f"test_iter is {solver['test_iter']} and must be one number, at least 1; {remedy}")
-    if solver.get("iter_size", 1) != 1:
-        raise UserError("iter_size must be 1, since otherwise log.csv would have the losses and norms of a part of the "
-                        "batch; raise batch_size in deep/train_val.prototxt instead")
 
 
 def _set_fields(message):
@@ -174,10 +213,3 @@ def _set_fields(message):
     return {field.name: list(value) if field.label == field.LABEL_REPEATED else value
             for field, value in message.ListFields()}
 
-
-def validation_batch_size():
-    """Return the batch size of the validation images in train_val.prototxt."""
-    caffe_pb2 = messages()
-    net = parse_prototxt(TRAIN_VAL, caffe_pb2.NetParameter())
-    return next(layer.hdf5_data_param.batch_size for layer in net.layer
-                if any(rule.phase == caffe_pb2.TEST for rule in layer.include))

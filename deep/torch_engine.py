@@ -8,6 +8,7 @@ import numpy as np
 from common.errors import UserError
 from deep.prototxt import messages, parse_prototxt
 from deep.solver import learning_rate
+from deep.training_net import SETTING, read_training_net
 from deep.weights import read_caffemodel, read_history, read_iteration, write_caffemodel, write_solverstate
 
 try:
@@ -25,7 +26,8 @@ class TorchEngine:
     """Caffe's solver in PyTorch, at the first iteration of a run.
 
     The net is that of train_val.prototxt. The update is Caffe's: for each parameter, with its lr_mult and decay_mult,
-    history = momentum x history + rate x (gradient + decay x parameter), then parameter -= history.
+    history = momentum x history + rate x (gradient + decay x parameter), then parameter -= history. The gradient is the
+    mean of those of iter_size batches.
 
     Parameters
     ----------
@@ -50,15 +52,15 @@ class TorchEngine:
         self.device = select_device(device)
         self.precision = precision
         set_precision(precision)
-        prototxt = folder / "train_val.prototxt"
+        prototxt = folder / SETTING
         self.net = Net(prototxt, seed=max(0, self.settings.random_seed)).to(self.device)
         self.layers = list(self.net.weights)
+        self.shapes = {name: [tuple(value.shape) for value in values] for name, values in self.net.weights.items()}
         self.parameters = [parameter for values in self.net.weights.values() for parameter in values]
         self.history = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.size = sum(parameter.numel() * 4 for parameter in self.parameters)
-        parsed = parse_prototxt(prototxt, messages().NetParameter())
-        self.multipliers = _multipliers(parsed)
-        self.batch_size = _training_batch_size(parsed)
+        self.multipliers = _multipliers(parse_prototxt(prototxt, messages().NetParameter()))
+        self.batch_size = read_training_net(prototxt).batch_sizes["TRAIN"]
         self.data = Batches(folder / "train.txt", self.batch_size, self.device)
         self.pixels = self.data.pixels
         self.iteration = 0
@@ -69,24 +71,26 @@ class TorchEngine:
 
         arrays = self.net.to_arrays()
         report = transplant(SimpleNamespace(params={name: [SimpleNamespace(data=values) for values in layer]
-                                                    for name, layer in arrays.items()}), vgg, rescale_conv1)
+                                                    for name, layer in arrays.items()}), vgg, rescale_conv1,
+                            self.folder / SETTING)
         self.net.read(arrays)
         return report
 
     def step(self):
         """Run one iteration; return the loss and the norms of weights and gradients, as `CaffeEngine.step`."""
-        data, label = self.data.next()
-        with self._autocast():
-            output = self.net(data)
-        loss = ((output.float() - label) ** 2).sum() / (2 * len(data))
-        gradients = torch.autograd.grad(loss, self.parameters)
+        loss, gradients = self._loss_and_gradients()
+        count, batches = len(self.layers), self.settings.iter_size
         with torch.no_grad():
+            for _ in range(1, batches):
+                next_loss, next_gradients = self._loss_and_gradients()
+                loss = loss + next_loss
+                torch._foreach_add_(gradients, next_gradients)
             gradient_norms = self._norms(gradients)
-            self._update([gradient.clone() for gradient in gradients])
-            values = torch.stack([loss.detach(), *self._norms(self.parameters), *gradient_norms]).tolist()
+            self._update(gradients)
+            values = torch.stack([loss, *self._norms(self.parameters), *gradient_norms]).tolist()
         self.iteration += 1
-        norms, count = values[1:], len(self.layers)
-        return values[0], dict(zip(self.layers, norms[:count])), dict(zip(self.layers, norms[count:]))
+        norms = values[1:count + 1] + [norm / batches for norm in values[count + 1:]]
+        return values[0] / batches, dict(zip(self.layers, norms[:count])), dict(zip(self.layers, norms[count:]))
 
     def forward(self, data):
         """Compute the outputs of inputs; both are float32 arrays on the CPU."""
@@ -113,12 +117,26 @@ class TorchEngine:
         """Leave out batches of the training data, as if that many iterations had used them."""
         self.data.skip(count)
 
+    @torch.enable_grad()
+    def _loss_and_gradients(self):
+        """Compute the loss of the next batch and its gradients, as a tensor and a list of tensors."""
+        data, label = self.data.next()
+        with self._autocast():
+            output = self.net(data)
+        if output.shape != label.shape:
+            raise UserError(f"{self.folder / SETTING}: its output has shape {tuple(output.shape)}, but the targets "
+                            f"have {tuple(label.shape)}; correct the strides and paddings of its layers")
+        loss = ((output.float() - label) ** 2).sum() / (2 * len(data))
+        return loss.detach(), [gradient.clone() for gradient in torch.autograd.grad(loss, self.parameters)]
+
     def _update(self, gradients):
-        """Update the parameters; overwrites `gradients`."""
+        """Update the parameters by the sum of the gradients of iter_size batches; overwrites `gradients`."""
         settings, rate = self.settings, learning_rate(self.settings, self.iteration)
         if settings.clip_gradients >= 0:
             norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients)))
             torch._foreach_mul_(gradients, torch.clamp(settings.clip_gradients / norm, max=1.0))
+        if settings.iter_size > 1:  # Caffe, too, clips the sum and divides it then
+            torch._foreach_mul_(gradients, 1 / settings.iter_size)
         for gradient, history, parameter, (rate_mult, decay_mult) in zip(
                 gradients, self.history, self.parameters, self.multipliers, strict=True):
             decay = settings.weight_decay * decay_mult
@@ -247,7 +265,3 @@ def _multipliers(net):
             values += (given + [(1.0, 1.0)] * count)[:count]
     return values
 
-
-def _training_batch_size(net):
-    return next(layer.hdf5_data_param.batch_size for layer in net.layer
-                if any(rule.phase == messages().TRAIN for rule in layer.include))

@@ -6,6 +6,12 @@ from common.errors import UserError
 from deep.prototxt import messages, parse_prototxt
 
 CONVOLUTIONS = ("Convolution", "Deconvolution")
+# settings of each type of layer; another one may only have its default value
+SETTINGS = {
+    "convolution_param": ("num_output", "bias_term", "pad", "kernel_size", "stride", "weight_filler", "bias_filler"),
+    "pooling_param": ("pool", "pad", "kernel_size", "stride"), "lrn_param": ("local_size", "alpha", "beta", "k"),
+    "relu_param": (),
+}
 
 
 class Net(torch.nn.Module):
@@ -38,10 +44,8 @@ class Net(torch.nn.Module):
         self.layers = [layer for layer in net.layer if layer.type not in ("Input", "HDF5Data", "EuclideanLoss")]
         generator = torch.Generator().manual_seed(seed)
         self.weights = torch.nn.ModuleDict()
+        _check_layers(self.layers, prototxt)
         for layer in self.layers:
-            if layer.type not in (*CONVOLUTIONS, "ReLU", "LRN", "Pooling"):
-                raise UserError(f"{prototxt}: layer {layer.name!r} has type {layer.type}, which the PyTorch engine "
-                                "does not have; give engine=caffe")
             if layer.type in CONVOLUTIONS:
                 self.weights[layer.name] = _initial_weights(layer, channels, generator, prototxt)
                 channels = layer.convolution_param.num_output
@@ -71,6 +75,26 @@ class Net(torch.nn.Module):
                 for name, parameters in self.weights.items()}
 
 
+def _check_layers(layers, prototxt):
+    """Raise UserError unless the layers are a chain of types and settings that this module has."""
+    def fail(layer, fault):
+        raise UserError(f"{prototxt}: layer {layer.name!r} {fault}; give engine=caffe")
+
+    for before, layer in zip([None, *layers], layers):
+        if layer.type not in (*CONVOLUTIONS, "ReLU", "LRN", "Pooling"):
+            fail(layer, f"has type {layer.type}, which the PyTorch engine does not have")
+        if before and list(layer.bottom) != list(before.top):
+            fail(layer, f"takes {', '.join(layer.bottom)}, not the output of the layer before it, and the PyTorch "
+                        "engine has chains of layers only")
+        for part, names in SETTINGS.items():
+            for field, value in getattr(layer, part).ListFields():
+                repeated = field.label == field.LABEL_REPEATED
+                if field.name not in names and (repeated or value != field.default_value):
+                    fail(layer, f"sets {field.name}, which the PyTorch engine does not have")
+                if repeated and len(value) > 1:
+                    fail(layer, f"sets {field.name} per axis, and the PyTorch engine has one value for both")
+
+
 def _initial_weights(layer, channels, generator, prototxt):
     """Create the parameters of a convolution or deconvolution and fill them."""
     settings = layer.convolution_param
@@ -98,7 +122,7 @@ def _forward_layer(layer, weights, images):
         settings = layer.convolution_param
         convolve = functional.conv2d if layer.type == "Convolution" else functional.conv_transpose2d
         return convolve(images, *weights, stride=settings.stride[0] if settings.stride else 1,
-                        padding=settings.pad[0] if settings.pad else 0, groups=settings.group)
+                        padding=settings.pad[0] if settings.pad else 0)
     if layer.type == "ReLU":
         return functional.relu(images)
     if layer.type == "LRN":

@@ -5,8 +5,7 @@ the newest snapshot during training, and weights.caffemodel at the end. If a run
 command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit, if machine
 and engine stay the same.
 """
-import hashlib
-import re
+import sys
 from pathlib import Path
 
 from common import runs
@@ -15,11 +14,13 @@ from common.errors import UserError, run
 from common.files import write_text
 from deep import trainer
 from deep.backend import load_caffe, run_in_subprocess
+from deep.names import rename_in_run
 from deep.prototxt import SOLVER, TRAIN_VAL
-from deep.solver import resolve_solver, write_solver
+from deep.solver import replacements, resolve_solver, write_solver
+from deep.training_net import SETTING, net_setting, read_training_net, with_paths
 
-FILES = ("caffe.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", "train_val.prototxt",
-         trainer.MARKER, "snapshots", "train.txt", "val.txt")  # of a run folder
+FILES = ("caffe.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
+         "snapshots", "train.txt", "val.txt")  # of a run folder
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads whole files, and fails at larger ones
 
 
@@ -31,6 +32,9 @@ def main():
     parser.add_argument("--preset", choices=["demo", "paper"], default="demo",
                         help="paper: 24,000 iterations; demo: 200, which take minutes (default: %(default)s)")
     parser.add_argument("--solver", default=str(SOLVER), help="solver file (default: deep/solver.prototxt)")
+    parser.add_argument("--train-val", default=str(TRAIN_VAL), metavar="FILE",
+                        help="net for training (default: deep/train_val.prototxt); the net that a solver file names is "
+                             "not used")
     parser.add_argument("--vgg", help="VGG_CNN_M.caffemodel, to initialise conv1..conv3 (default: random weights)")
     parser.add_argument("--rescale-conv1", action="store_true",
                         help="multiply VGG_CNN_M's conv1 by 127.5, because our input is 127.5 times smaller than VGG's")
@@ -52,11 +56,12 @@ def main():
     return train(args.data, args.run, preset=args.preset, solver_file=args.solver, vgg=args.vgg,
                  rescale_conv1=args.rescale_conv1, iterations=args.iterations, overrides=args.set, seed=args.seed,
                  restart=args.restart, resume=args.resume, engine=args.engine, device=args.device,
-                 precision=args.precision)
+                 precision=args.precision, train_val=args.train_val)
 
 
 def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_conv1=False, iterations=None,
-          overrides=(), seed=2016, restart=False, resume=False, engine="caffe", device=None, precision="float32"):
+          overrides=(), seed=2016, restart=False, resume=False, engine="caffe", device=None, precision="float32",
+          train_val=TRAIN_VAL):
     """Train to the end, from the beginning or from the newest snapshot in the run folder.
 
     The engine runs in a subprocess, since errors of Caffe end the process.
@@ -78,6 +83,7 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
     engine : "caffe" or "torch"
     device, precision
         Of the engine "torch", see `deep.torch_engine.TorchEngine`.
+    train_val : path of the net for training, see `deep.training_net`
 
     Returns
     -------
@@ -87,33 +93,37 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
     Raises
     ------
     UserError
-        The data, the solver file or VGG's weights are damaged or do not fit, the folder holds a run with other settings
-        or none to resume, or the engine failed or is not installed.
+        The data, the solver file, the net or VGG's weights are damaged or do not fit, the folder holds a run with
+        other settings or none to resume, or the engine failed or is not installed.
     """
     data, folder, vgg = Path(data), Path(folder), vgg and str(Path(vgg).resolve())
     manifest = runs.prepared_data(data, "deep")
     _check_manifest(manifest, data)
     shards = _check_data(data, manifest)
-    net = TRAIN_VAL.read_text(encoding="utf-8")
-    solver = resolve_solver(solver_file, preset, manifest["size"], manifest["val"], seed, iterations, overrides)
-    settings = {"data": manifest, "solver": solver, "vgg": vgg, "rescale_conv1": rescale_conv1,
-                "train_val.prototxt": f"sha256 {hashlib.sha256(net.encode()).hexdigest()}"}
+    net = read_training_net(train_val)
+    solver = resolve_solver(solver_file, preset, manifest["size"], manifest["val"], seed, iterations, overrides,
+                            train_val)
+    settings = {"data": manifest, "solver": solver, "vgg": vgg, "rescale_conv1": rescale_conv1}
     if vgg and (restart or not any((folder / name).is_file() for name in (trainer.MARKER, trainer.WEIGHTS))):
         from deep.surgery import read_vgg
 
-        read_vgg(vgg)  # check the file before a run folder with its path exists
-    predict = {"longest_side": max(manifest["size"]), **{name: manifest[name] for name in ("mean_bgr", "mean_map")}}
+        read_vgg(vgg, train_val)  # check the file before a run folder with its path exists
+    predict = {"longest_side": max(manifest["size"]), "resizing": "area", "mean_bgr": manifest["mean_bgr"],
+               "mean_map": manifest["mean_map"]}
     versions, options = _prepare_engine(engine, device, precision)
+    for line in replacements(solver_file, train_val, engine):
+        print(f"warning: {line}", file=sys.stderr, flush=True)
     with runs.lock_folder(folder):
+        settings[SETTING] = net_setting(net, None if restart else folder)
         runs.start(folder, "deep", settings, predict, FILES, versions, restart, resume)
+        rename_in_run(folder)
         if (folder / trainer.WEIGHTS).is_file():
             trainer.remove_snapshots(folder)  # left by a run that was killed after it wrote its final weights
             print(f"{folder}: already trained; --restart trains it again")
             return 0
         for split, paths in shards.items():
             write_text(folder / f"{split}.txt", "".join(f"{path.resolve()}\n" for path in paths))
-            net = re.sub(rf'"[^"]*/{split}\.txt"', f'"{folder.resolve()}/{split}.txt"', net)
-        write_text(folder / "train_val.prototxt", net)
+        write_text(folder / SETTING, with_paths(net, folder))
         write_solver(folder, solver, vgg)
         arguments = (str(folder), vgg, rescale_conv1, engine, options)
         return run_in_subprocess(trainer.train, arguments, folder / "caffe.log")

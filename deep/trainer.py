@@ -20,8 +20,9 @@ from common.progress import progress
 from deep.backend import load_caffe
 from deep.monitor import Monitor
 from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
-from deep.solver import learning_rate, validation_batch_size
-from deep.weights import check_shapes, check_weights, net_shapes, read_caffemodel, read_history
+from deep.solver import learning_rate
+from deep.training_net import SETTING, read_training_net
+from deep.weights import check_shapes, check_weights, read_caffemodel, read_history
 
 WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
 MARKER = "snapshot.json"  # names the newest complete snapshot
@@ -81,7 +82,7 @@ class Run:
 
     def __init__(self, folder, engine):
         self.folder, self.engine, self.settings = folder, engine, engine.settings
-        self.validation_images = self.settings.test_iter[0] * validation_batch_size()
+        self.validation_images = self.settings.test_iter[0] * read_training_net(folder / SETTING).batch_sizes["TEST"]
         # row: log row of the snapshot's iteration if the run stopped before that iteration was validated and logged,
         # else None
         saved = self._resume() if (folder / MARKER).is_file() else {"iteration": 0, "monitor": None, "row": None}
@@ -170,7 +171,7 @@ class Run:
         state, model = self._snapshot_files(saved.get("iteration"))
         if not (state.is_file() and model.is_file()):
             raise UserError(f"{state}: missing, although {self.folder / MARKER} names it; {RESTART}")
-        shapes = net_shapes(TRAIN_VAL)
+        shapes = self.engine.shapes
         try:
             check_weights(read_caffemodel(model), shapes, model)
             expected = [shape for layer in shapes.values() for shape in layer]
@@ -182,9 +183,10 @@ class Run:
         if self.engine.iteration != saved["iteration"]:
             raise UserError(f"{state}: belongs to iteration {self.engine.iteration}, not to {saved['iteration']}; "
                             f"{RESTART}")
-        # Skip the batches that the run has already used. With N images, the position in the data repeats after N
-        # batches for any batch size, so only (iterations mod N) batches must be skipped.
-        self.engine.skip_batches(saved["iteration"] % _count_training_images(self.folder))
+        # Skip the batches that the run has already used: iter_size per iteration. With N images, the position in the
+        # data repeats after N batches for any batch size, so only their number mod N must be skipped.
+        used = saved["iteration"] * self.settings.iter_size
+        self.engine.skip_batches(used % _count_training_images(self.folder))
         return saved
 
     def _snapshot(self):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError, os_error_message
+from deep.names import rename_layers
 from deep.prototxt import parse_prototxt
 
 # message: {field: (number, type, repeated)}
@@ -40,7 +41,8 @@ def read_caffemodel(path):
     Returns
     -------
     dict of str: list of float32 array
-        Per layer, in Caffe's order: weights (out, in, rows, columns), then biases (out,).
+        Per layer, in Caffe's order: weights (out, in, rows, columns), then biases (out,). The deconvolution has its
+        present name, also if the file has the old one.
 
     Raises
     ------
@@ -53,8 +55,8 @@ def read_caffemodel(path):
         raise UserError(f"{path}: the name of a layer is not text, the file is damaged; {REMEDY}")
     if not layers:
         raise UserError(f"{path}: contains no layer with weights, so it is not a caffemodel; {REMEDY}")
-    return {layer.name: [_to_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
-            for layer in layers}
+    return rename_layers({layer.name: [_to_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
+                          for layer in layers})
 
 
 def read_history(path):
@@ -83,12 +85,17 @@ def write_caffemodel(path, weights):
     weights : dict of str: list of float32 array
         As returned by `read_caffemodel`.
     """
+    Path(path).write_bytes(to_caffemodel(weights))
+
+
+def to_caffemodel(weights):
+    """Return the bytes of a .caffemodel, see `write_caffemodel`."""
     net = _messages()["NetParameter"]()
     for name, arrays in weights.items():
         layer = net.layer.add(name=name)
         for array in arrays:
             _add_blob(layer.blobs, array)
-    Path(path).write_bytes(net.SerializeToString())
+    return net.SerializeToString()
 
 
 def write_solverstate(path, iteration, history, model):

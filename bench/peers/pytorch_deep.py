@@ -24,9 +24,9 @@ class Net(torch.nn.Module):
                 conv.weight.copy_(torch.from_numpy(kernels))
                 conv.bias.copy_(torch.from_numpy(weights[f"conv{index}.b"]))
             self.convs.append(conv)
-        self.deconv = torch.nn.ConvTranspose2d(1, 1, 8, stride=4, padding=2, bias=False)
+        self.deconv1 = torch.nn.ConvTranspose2d(1, 1, 8, stride=4, padding=2, bias=False)
         with torch.no_grad():
-            self.deconv.weight.copy_(torch.from_numpy(weights["deconv.W"]))
+            self.deconv1.weight.copy_(torch.from_numpy(weights["deconv1.W"]))
 
     def forward(self, images):
         """Map images, (n, 3, h, w), to saliency maps, (n, 1, h, w)."""
@@ -38,7 +38,7 @@ class Net(torch.nn.Module):
                 images = F.local_response_norm(images, 5, alpha=1e-4, beta=0.75, k=1)
             if index < 3:
                 images = F.max_pool2d(images, 3, 2, ceil_mode=True)
-        return self.deconv(images)
+        return self.deconv1(images)
 
 
 class Trainer:

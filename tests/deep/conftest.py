@@ -1,7 +1,12 @@
+import re
+
+import numpy as np
 import pytest
 
 from deep.backend import load_caffe
+from deep.names import NEW, OLD
 from deep.prepare import prepare
+from deep.prototxt import TRAIN_VAL
 from tests.fixtures.vgg import vgg_cnn_m
 
 
@@ -22,3 +27,34 @@ def vgg(tmp_path_factory):
     net = caffe.Net(str(folder / "vgg.prototxt"), caffe.TEST)
     net.save(str(folder / "VGG_CNN_M.caffemodel"))
     return folder / "VGG_CNN_M.caffemodel"
+
+
+def with_old_name(source, path):
+    """Write a copy of a caffemodel of ours in which the last layer has its old name; return its path."""
+    message = load_caffe().proto.caffe_pb2.NetParameter()
+    message.ParseFromString(source.read_bytes())
+    for layer in message.layer:
+        if layer.name == NEW:
+            layer.name = layer.top[0] = OLD
+    path.write_bytes(message.SerializeToString())
+    return path
+
+
+def run_folder(folder, settings, batch_size=2):
+    """Write a run folder of two shards, with 3 + 2 images of 32x24; `settings` are those of its solver file."""
+    import h5py
+
+    rng = np.random.default_rng(0)
+    folder.mkdir()
+    data, label = (rng.uniform(-1, 1, (5, channels, 24, 32)).astype(np.float32) for channels in (3, 1))
+    for name, part in (("a", slice(0, 3)), ("b", slice(3, 5))):
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["data"], file["label"] = data[part], label[part]
+    (folder / "train.txt").write_text(f"{folder}/a.h5\n{folder}/b.h5\n")
+    net = re.sub(r'source: "[^"]*"', f'source: "{folder}/train.txt"', TRAIN_VAL.read_text())
+    (folder / "train_val.prototxt").write_text(re.sub(r"batch_size: \d+", f"batch_size: {batch_size}", net))
+    (folder / "solver.prototxt").write_text(
+        f'net: "{folder}/train_val.prototxt" snapshot_prefix: "{folder}/snapshot" base_lr: 1e-4 max_iter: 100 '
+        f'lr_policy: "step" gamma: 0.5 stepsize: 7 momentum: 0.9 weight_decay: 1e-2 random_seed: 3 test_iter: 1 test_interval: 5 '
+        f'{settings}')
+    return folder

@@ -38,8 +38,8 @@ def forward(params, image):
     # deconvolution: insert zeros between the values, convolve, crop the padding
     sparse = np.zeros([STRIDE * (size - 1) + 1 for size in values.shape[1:]])
     sparse[::STRIDE, ::STRIDE] = values[0]
-    steps.append(("deconv", "deconv", values[0]))
-    kernel = np.asarray(params["deconv"][0], np.float64)[0, 0]
+    steps.append(("deconv1", "deconv", values[0]))
+    kernel = np.asarray(params["deconv1"][0], np.float64)[0, 0]
     full = correlate(np.pad(sparse, kernel.shape[0] - 1), kernel[::-1, ::-1], mode="valid", method="direct")
     return full[DECONV_PAD:-DECONV_PAD, DECONV_PAD:-DECONV_PAD], steps
 
@@ -57,7 +57,7 @@ def backward(params, steps, error):
     gradients = {}
     for name, kind, saved in reversed(steps):
         if kind == "deconv":
-            kernel = np.asarray(params["deconv"][0], np.float64)[0, 0]
+            kernel = np.asarray(params["deconv1"][0], np.float64)[0, 0]
             windows = np.lib.stride_tricks.sliding_window_view(
                 np.pad(error, DECONV_PAD), kernel.shape)[::STRIDE, ::STRIDE]
             gradients[name] = [np.einsum("yx,yxab->ab", saved, windows)[None, None]]

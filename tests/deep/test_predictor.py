@@ -11,6 +11,7 @@ from common.images import read_image
 from deep import preprocess
 from deep.predictor import ENGINES, Predictor
 from tests.conftest import one_line, python
+from tests.deep.conftest import with_old_name
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,7 @@ def blue_channel(tmp_path_factory):
     for name, blobs in net.params.items():
         for blob in blobs:
             blob.data[...] = 0
-        if name == "deconv":
+        if name == "deconv1":
             blobs[0].data[0, 0, 2:6, 2:6] = 1  # one value per 4x4 pixels of the output, without overlap
         else:
             centre = blobs[0].data.shape[2] // 2
@@ -38,7 +39,7 @@ def blue_channel(tmp_path_factory):
 @pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (6, 10), (7, 11), (213, 30), (50, 75), (64, 47)])
 def test_the_last_row_and_column_matter_for_all_sizes(blue_channel, height, width, engine):
     """A blue pixel in a corner gives a maximum in that corner."""
-    predictor = Predictor(blue_channel, engine, mean_bgr=(0, 0, 0))
+    predictor = Predictor(blue_channel, engine, mean_bgr=(0, 0, 0), resizing="area")
     for row in (0, height - 1):
         for column in (0, width - 1):
             image = np.zeros((height, width, 3), np.uint8)
@@ -64,7 +65,7 @@ def test_padding_to_multiples_of_four_uses_the_mean_pixel(size):
 
 @pytest.fixture(scope="module")
 def predictors(deep_weights):
-    return {engine: Predictor(deep_weights, engine) for engine in ENGINES}
+    return {engine: Predictor(deep_weights, engine, resizing="area") for engine in ENGINES}
 
 
 def output(predictor, image):
@@ -125,6 +126,15 @@ def test_damaged_weights_are_named_by_both_engines(deep_weights, tmp_path, engin
     (tmp_path / "bad.caffemodel").write_bytes(damage(deep_weights.read_bytes()))
     with pytest.raises(UserError, match=rf"bad\.caffemodel: {complaint}"):
         Predictor(tmp_path / "bad.caffemodel", engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_weights_with_the_old_name_of_the_last_layer_give_the_same_map(deep_weights, tmp_path, engine):
+    """Our files called it "deconv" before; the authors' files call it "deconv1"."""
+    path = with_old_name(deep_weights, tmp_path / "old.caffemodel")
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    maps = [Predictor(weights, engine).predict(image) for weights in (deep_weights, path)]
+    np.testing.assert_array_equal(*maps)
 
 
 def test_parameters_are_checked(deep_weights):

@@ -32,14 +32,14 @@ def train_val():
 def test_parameters_and_blobs_are_those_of_the_paper(net):
     assert sum(blob.data.size for blobs in net.params.values() for blob in blobs) == 25_806_209
     assert {name: (*blobs[0].data.shape[:2], blobs[0].data.shape[2]) for name, blobs in net.params.items()
-            if name != "deconv"} == KERNELS
+            if name != "deconv1"} == KERNELS
     # Table 1: 98.44 MiB of parameters, 123.65 MiB of data at 320x240
     mib = [4 * sum(sizes) / 2**20 for sizes in ([blob.data.size for blobs in net.params.values() for blob in blobs],
                                                 [blob.data.size for blob in net.blobs.values()])]
     assert [round(value, 2) for value in mib] == [98.44, 123.65]
     # the two totals of Table 1, from rounded numbers: 98.44 + 2 x 123.65, and 98.44 + 123.65
     assert [round(98.44 + times * 123.65, 2) for times in (2, 1)] == [345.74, 222.09]
-    assert net.blobs["conv9"].data.shape == (1, 1, 60, 80) and net.blobs["deconv"].data.shape == (1, 1, 240, 320)
+    assert net.blobs["conv9"].data.shape == (1, 1, 60, 80) and net.blobs["deconv1"].data.shape == (1, 1, 240, 320)
 
 
 def test_train_val_and_deploy_are_the_same_net(train_val):
@@ -72,7 +72,7 @@ def test_fillers_are_those_of_he_et_al(train_val):
             filler = layer.convolution_param.weight_filler
             assert filler.type == "gaussian" and filler.std == pytest.approx((gain / (kernel**2 * channels))**0.5, rel=1e-4)
             assert [(p.lr_mult, p.decay_mult) for p in layer.param] == [(1, 1), (2, 0)]
-    deconv = next(layer for layer in train_val.layer if layer.name == "deconv").convolution_param.weight_filler
+    deconv = next(layer for layer in train_val.layer if layer.name == "deconv1").convolution_param.weight_filler
     assert deconv.mean == 1 / 64 and deconv.std == pytest.approx(1e-6)  # with the default, constant 0, the layer would never learn
 
 
@@ -99,7 +99,7 @@ def test_forward_equals_numpy(net, deep_weights, height, width):
     image = rng.uniform(-1, 1, (3, height, width)).astype(np.float32)
     net.blobs["data"].reshape(1, 3, height, width)
     net.blobs["data"].data[0] = image
-    output = net.forward()["deconv"][0, 0]
+    output = net.forward()["deconv1"][0, 0]
     expected, _ = reference.forward({name: [blob.data for blob in blobs] for name, blobs in net.params.items()}, image)
     assert output.shape == expected.shape
     np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-5 * np.abs(expected).max())

@@ -4,8 +4,8 @@ import pytest
 
 from common.errors import UserError
 from deep.backend import load_caffe
-from deep.prototxt import SOLVER, parse_prototxt
-from deep.solver import learning_rate, resolve_solver
+from deep.prototxt import SOLVER, TRAIN_VAL, parse_prototxt
+from deep.solver import learning_rate, replacements, resolve_solver, write_solver
 from deep.trainer import create_solver
 from tests.conftest import command, one_line, python
 from tests.deep import reference
@@ -62,7 +62,7 @@ def test_two_iterations_of_caffe_equal_numpy(batch, tmp_path):
                 array -= update
                 actual = before[name][index] - np.array(solver.net.params[name][index].data, np.float64)
                 np.testing.assert_allclose(actual, update, rtol=1e-3, atol=1e-3 * np.abs(update).max(), err_msg=name)
-    assert np.abs(velocity["deconv"][0]).max() > 1e-3  # the deconvolution learns
+    assert np.abs(velocity["deconv1"][0]).max() > 1e-3  # the deconvolution learns
 
 
 @pytest.mark.slow
@@ -72,7 +72,7 @@ def test_the_gradients_in_numpy_equal_finite_differences(batch, tmp_path):
     params = copy_parameters(create_solver(tmp_path, *batch, random_seed=1).net)
     _, gradients = loss_and_gradients(params, data, label)
     rng = np.random.default_rng(2)
-    for name in ("conv1", "conv2", "conv5", "conv9", "deconv"):
+    for name in ("conv1", "conv2", "conv5", "conv9", "deconv1"):
         for index, array in enumerate(params[name]):
             position = np.unravel_index(rng.integers(array.size), array.shape)
             change = 1e-5 * max(1e-2, abs(array[position]))
@@ -102,7 +102,7 @@ def test_the_net_overfits_four_images(tmp_path):
         solver.step(1)
         losses.append(float(solver.net.blobs["loss"].data))
     assert losses[-1] < 0.1 * losses[0], losses
-    for output, map_ in zip(solver.net.blobs["deconv"].data, label):
+    for output, map_ in zip(solver.net.blobs["deconv1"].data, label):
         assert np.corrcoef(output.ravel(), map_.ravel())[0, 1] > 0.9
 
 
@@ -146,7 +146,7 @@ rng = np.random.default_rng(0)
 solver = create_solver(sys.argv[1], rng.uniform(-1, 1, (2, 3, 48, 64)), rng.uniform(-1, 1, (2, 1, 48, 64)), random_seed=1)
 solver.net.forward()
 solver.net.backward()
-np.savez(sys.argv[2], output=solver.net.blobs["deconv"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
+np.savez(sys.argv[2], output=solver.net.blobs["deconv1"].data, **{n: blobs[0].diff for n, blobs in solver.net.params.items()})
 """
 
 
@@ -177,6 +177,43 @@ def test_the_demo_preset_keeps_the_schedule_of_another_solver_file(tmp_path):
     assert ours["base_lr"] == pytest.approx(0.01 / 76_800)
 
 
+POSTED = """net: "my_train_val.prototxt"
+test_iter: 10 test_interval: 50 display: 10 average_loss: 20 lr_policy: "step" gamma: 0.5 stepsize: 100 base_lr: 0.00000013
+momentum: 0.9 iter_size: 5 max_iter: 24000 weight_decay: 0.0005 snapshot: 5000 snapshot_prefix: "my_net" solver_mode: GPU
+test_initialization: false
+"""  # as users post them: no type, a net of their own
+
+
+def test_a_solver_file_of_a_user_is_read_as_caffe_reads_it(tmp_path):
+    (tmp_path / "mine.prototxt").write_text(POSTED)
+    solver = resolve_solver(tmp_path / "mine.prototxt", "paper", size=[320, 240], validation_images=1000, seed=1)
+    assert solver["type"] == "SGD" and solver["iter_size"] == 5
+    write_solver(tmp_path, solver, vgg=None)
+    written = parse_prototxt(tmp_path / "solver.prototxt", caffe.proto.caffe_pb2.SolverParameter())
+    assert written.net == f"{tmp_path}/train_val.prototxt" and written.iter_size == 5
+    assert written.solver_mode == written.CPU  # the command in this file runs our Caffe
+
+
+def test_what_replaces_settings_of_the_solver_file_is_reported(tmp_path):
+    path = tmp_path / "mine.prototxt"
+    path.write_text(POSTED)
+    assert [line.partition(";")[0] for line in replacements(path, TRAIN_VAL)] == [
+        f"{path}: names the net my_train_val.prototxt, but this run trains {TRAIN_VAL}",
+        f"{path}: solver_mode GPU has no effect, because our Caffe has no CUDA"]
+    # the net in the folder of the solver file, and ours under any name, are the nets that the file names
+    assert len(replacements(path, tmp_path / "my_train_val.prototxt", engine="torch")) == 0
+    assert replacements(SOLVER, TRAIN_VAL) == [] and len(replacements(SOLVER, tmp_path / "my_train_val.prototxt")) == 1
+    path.write_text('train_net: "a.prototxt" test_net: "b.prototxt" test_net: "b.prototxt"')
+    assert "names the net a.prototxt, b.prototxt, but" in replacements(path, TRAIN_VAL)[0]
+
+
+def test_nets_per_phase_in_the_solver_file_are_replaced(tmp_path):
+    """Caffe accepts one net only, and the run's own file sets it."""
+    (tmp_path / "mine.prototxt").write_text(POSTED.replace("net:", "train_net:", 1) + 'test_net: "b.prototxt"\n')
+    solver = resolve_solver(tmp_path / "mine.prototxt", "paper", size=[320, 240], validation_images=1000, seed=1)
+    assert "train_net" not in solver and "test_net" not in solver
+
+
 def resolve_with(*overrides):
     return resolve_solver(SOLVER, "paper", size=[320, 240], validation_images=1000, seed=1, overrides=overrides)
 
@@ -190,7 +227,7 @@ def test_every_setting_of_the_solver_can_be_overridden():
 @pytest.mark.parametrize("override, complaint", [
     ("stepsizes=5", "no field named \"stepsizes\""), ("stepsize=many", "give NAME=VALUE"), ("stepsize", "give NAME=VALUE"),
     ("snapshot=0", "snapshot is 0 and must be at least 1"), ("base_lr=nan", "base_lr is nan"), ("test_iter=0", r"test_iter is \[0\]"),
-    ("iter_size=2", "iter_size must be 1"), ("net=mine.prototxt", "the run folder determines net"),
+    ("iter_size=0", "iter_size is 0 and must be at least 1"), ("net=mine.prototxt", "the run folder determines net"),
     ("snapshot_format=HDF5", "the run folder determines snapshot_format")])
 def test_an_invalid_override_is_named(override, complaint):
     with pytest.raises(UserError, match=complaint):
@@ -198,8 +235,8 @@ def test_an_invalid_override_is_named(override, complaint):
 
 
 @pytest.mark.parametrize("text, complaint", [
-    ("base_lr: 0.1\nmomentun: 0.9\n", "mine.prototxt: line 2.*momentun"), ("base_lr: 0.1", "mine.prototxt: does not set type"),
-    ('train_net: "net.prototxt"', "mine.prototxt: sets train_net, which the run folder determines")])
+    ("base_lr: 0.1\nmomentun: 0.9\n", "mine.prototxt: line 2.*momentun"), ("base_lr: 0.1", "mine.prototxt: does not set lr_policy"),
+    ('train_state { stage: "a" }', "mine.prototxt: sets train_state, which the run folder determines")])
 def test_a_mistake_in_the_solver_file_is_named(tmp_path, text, complaint):
     (tmp_path / "mine.prototxt").write_text(text)
     with pytest.raises(UserError, match=complaint):

@@ -1,5 +1,4 @@
 """The PyTorch engine against Caffe: outputs, gradients, updates, files, and runs that change their engine."""
-import re
 import signal
 import subprocess
 
@@ -13,6 +12,7 @@ from deep.prototxt import DEPLOY, TRAIN_VAL
 from deep.trainer import create_solver
 from deep.weights import read_caffemodel, read_history, write_caffemodel
 from tests.conftest import begin, command, one_line
+from tests.deep.conftest import run_folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
 torch_engine = pytest.importorskip("deep.torch_engine")
@@ -42,7 +42,7 @@ def test_outputs_and_image_gradients_equal_caffe(nets, images, height, width):
     caffe.blobs["data"].reshape(*data.shape)
     caffe.reshape()
     caffe.blobs["data"].data[...] = data
-    expected = caffe.forward()["deconv"]
+    expected = caffe.forward()["deconv1"]
     inputs = torch.from_numpy(data).requires_grad_()
     output = net(inputs)
     assert relative_error(output.detach(), expected) < 1e-4
@@ -58,27 +58,8 @@ def test_outputs_and_image_gradients_equal_caffe(nets, images, height, width):
     assert (inputs.grad.numpy() * change).sum() == pytest.approx(slope, rel=1e-3)
 
 
-def run_folder(folder, settings):
-    """Write a run folder of two shards, with 3 + 2 images of 32x24, and a caffemodel to start from."""
-    import h5py
-
-    rng = np.random.default_rng(0)
-    folder.mkdir()
-    data, label = (rng.uniform(-1, 1, (5, channels, 24, 32)).astype(np.float32) for channels in (3, 1))
-    for name, part in (("a", slice(0, 3)), ("b", slice(3, 5))):
-        with h5py.File(folder / f"{name}.h5", "w") as file:
-            file["data"], file["label"] = data[part], label[part]
-    (folder / "train.txt").write_text(f"{folder}/a.h5\n{folder}/b.h5\n")
-    net = re.sub(r'source: "[^"]*"', f'source: "{folder}/train.txt"', TRAIN_VAL.read_text())
-    (folder / "train_val.prototxt").write_text(net)
-    (folder / "solver.prototxt").write_text(
-        f'net: "{folder}/train_val.prototxt" snapshot_prefix: "{folder}/snapshot" base_lr: 1e-4 max_iter: 100 '
-        f'lr_policy: "step" gamma: 0.5 stepsize: 7 momentum: 0.9 weight_decay: 1e-2 random_seed: 3 test_iter: 1 test_interval: 5 '
-        f'{settings}')
-    return folder
-
-
-@pytest.mark.parametrize("settings", ["", 'type: "Nesterov"', "clip_gradients: 10", 'regularization_type: "L1"'])
+@pytest.mark.parametrize("settings", ["", 'type: "Nesterov"', "clip_gradients: 10", 'regularization_type: "L1"',
+                                      "iter_size: 2", "iter_size: 3 clip_gradients: 10"])
 def test_twenty_iterations_equal_those_of_caffe(tmp_path, settings):
     from deep.caffe_engine import CaffeEngine
 
@@ -201,6 +182,28 @@ def test_unknown_layers_and_fillers_are_errors(tmp_path):
         (tmp_path / "net.prototxt").write_text(TRAIN_VAL.read_text().replace(before, after))
         with pytest.raises(UserError, match=fault):
             torch_net.Net(tmp_path / "net.prototxt")
+
+
+@pytest.mark.parametrize("before, after, fault", [
+    ('bottom: "conv4" top: "conv4" }', 'bottom: "conv3" top: "conv4" }', "layer 'relu4' takes conv3, not the output of the layer before it"),
+    ("kernel_size: 11 pad: 5", "kernel_size: 11 dilation: 2 pad: 10", "layer 'conv7' sets dilation"),
+    ("num_output: 128", "num_output: 128 group: 2", "layer 'conv7' sets group"),
+    ('{ name: "relu8" type: "ReLU"', '{ relu_param { negative_slope: 0.1 } name: "relu8" type: "ReLU"', "layer 'relu8' sets negative_slope")])
+def test_nets_that_would_be_computed_otherwise_are_errors(tmp_path, before, after, fault):
+    """A user's net may have branches and settings that this engine does not have."""
+    text = TRAIN_VAL.read_text()
+    assert before in text
+    (tmp_path / "net.prototxt").write_text(text.replace(before, after))
+    with pytest.raises(UserError, match=fault):
+        torch_net.Net(tmp_path / "net.prototxt")
+
+
+def test_an_output_of_another_size_than_the_targets_is_an_error(tmp_path):
+    folder = run_folder(tmp_path / "run", "")
+    net = folder / "train_val.prototxt"
+    net.write_text(net.read_text().replace("kernel_size: 8 pad: 2 stride: 4", "kernel_size: 2 pad: 0 stride: 2"))
+    with pytest.raises(UserError, match=r"its output has shape \(2, 1, 12, 16\), but the targets have \(2, 1, 24, 32\)"):
+        torch_engine.TorchEngine(folder, device="cpu").step()
 
 
 def test_initial_weights_are_those_of_the_fillers(tmp_path):

@@ -16,9 +16,11 @@ from common.errors import UserError
 from common.files import read_json, write_json
 from deep.backend import fatal_message, load_caffe
 from deep.monitor import Monitor
+from deep.names import NEW, OLD
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
+from tests.deep.conftest import with_old_name
 
 caffe = load_caffe()
 
@@ -206,6 +208,26 @@ def test_a_run_can_be_moved_while_it_is_stopped(stopped, prepared, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_run_with_the_old_name_of_the_last_layer_resumes(stopped, prepared, tmp_path):
+    """Our files called it "deconv" before; weights, momentum and log continue as without the change of the name."""
+    for name in ("new", "old"):
+        shutil.copytree(stopped, tmp_path / name)
+    for path in (tmp_path / "old/train_val.prototxt", tmp_path / "old/log.csv"):
+        path.write_text(path.read_text().replace(NEW, OLD))
+    config = read_json(tmp_path / "old/config.json")
+    config["settings"]["train_val.prototxt"] = "sha256 of the old file"
+    write_json(tmp_path / "old/config.json", config)
+    model = next((tmp_path / "old/snapshots").glob("*.caffemodel"))
+    with_old_name(model, model)
+    for name in ("new", "old"):
+        process = command("deep.train", "--data", prepared, *STOPPED, "--run", tmp_path / name, "--resume")
+        assert process.returncode == 0, process.stderr
+    assert_same_weights(tmp_path / "new/weights.caffemodel", tmp_path / "old/weights.caffemodel")
+    first, second = (runs.read_log(tmp_path / name / "log.csv") for name in ("new", "old"))
+    assert [row["weights_deconv1"] for row in first] == [row["weights_deconv1"] for row in second] and len(first) == 4
+
+
+@pytest.mark.slow
 def test_a_run_cannot_be_resumed_with_another_net(stopped, prepared, tmp_path):
     shutil.copytree(stopped, tmp_path / "run")
     process = in_copy(tmp_path, lambda text: text.replace("batch_size: 2 ", "batch_size: 4 "), "--data", prepared, *STOPPED)
@@ -289,15 +311,15 @@ def test_a_mistake_in_the_net_is_named(prepared, tmp_path, change, complaint):
 
 
 def test_dead_layers_give_warnings_once():
-    healthy = {"conv9": 1.0, "deconv": 0.5}
+    healthy = {"conv9": 1.0, "deconv1": 0.5}
     monitor = Monitor(1000)
     assert monitor.check(1.0, healthy, healthy) == []
-    warnings = monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1})
+    warnings = monitor.check(1.0, {**healthy, "deconv1": 0.0}, {"conv9": 0.0, "deconv1": 0.1})
     assert len(warnings) == 2 and "conv9 does not learn" in warnings[0]
-    assert "deconv is dead" in warnings[1] and "weight_filler" in warnings[1]
-    assert monitor.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
+    assert "deconv1 is dead" in warnings[1] and "weight_filler" in warnings[1]
+    assert monitor.check(1.0, {**healthy, "deconv1": 0.0}, {"conv9": 0.0, "deconv1": 0.1}) == []
     resumed = Monitor(1000, json.loads(json.dumps(monitor.state)))
-    assert resumed.check(1.0, {**healthy, "deconv": 0.0}, {"conv9": 0.0, "deconv": 0.1}) == []
+    assert resumed.check(1.0, {**healthy, "deconv1": 0.0}, {"conv9": 0.0, "deconv1": 0.1}) == []
 
 
 @pytest.mark.slow
@@ -306,10 +328,10 @@ def test_a_deconvolution_without_a_filler_gives_a_warning(prepared, tmp_path):
     without = re.compile(r'weight_filler \{ type: "gaussian" mean: 0.015625 std: 0.000001 \}')
     process = in_copy(tmp_path, lambda text: without.sub("", text), "--data", prepared, "--iterations", "1", "--set", "base_lr=0")
     assert process.returncode == 0, process.stderr
-    assert "warning: after iteration 1, deconv is dead: all its weights are 0" in process.stderr
+    assert "warning: after iteration 1, deconv1 is dead: all its weights are 0" in process.stderr
     assert "conv9 does not learn" in process.stderr
     row = runs.read_log(tmp_path / "run/log.csv")[0]
-    assert row["weights_deconv"] == 0 and row["gradient_conv1"] == 0 and row["gradient_deconv"] > 0 and row["weights_conv1"] > 1
+    assert row["weights_deconv1"] == 0 and row["gradient_conv1"] == 0 and row["gradient_deconv1"] > 0 and row["weights_conv1"] > 1
 
 
 def test_a_path_with_a_space_is_an_error_before_caffe_runs(prepared, tmp_path):
