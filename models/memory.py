@@ -41,13 +41,14 @@ def _process_growth(net, kind):
         from deep.summary import one_image
         load_caffe()
 
-    before = _status_kilobytes("VmRSS")
+    before = status_kilobytes("VmRSS")
     with one_image(kind) as work:
         RESET.write_text("5")  # proc(5): reset the peak, so that building the net does not count
         for _ in range(2):  # twice, since gradients and momentum of the first update stay in memory
             work()
-        return (_status_kilobytes("VmHWM") - before) / 2**10
+        return (status_kilobytes("VmHWM") - before) / 2**10
 
 
-def _status_kilobytes(field):
+def status_kilobytes(field):
+    """Return a size of this process from /proc/self/status in KiB, such as VmHWM, its largest size so far."""
     return int(next(line for line in STATUS.read_text().splitlines() if line.startswith(field)).split()[1])
