@@ -270,7 +270,10 @@ def _parse_option(text):
 
 def scored_split(name):
     """Return the split on which models are scored: "test", or "val" if the test fixations were never published."""
-    return SCORED_SPLITS.get(name.split("+")[0], "test")
+    base, *options = name.split("+")
+    if "protocol=lsun" in options:  # the validation images are training images
+        return "test"
+    return SCORED_SPLITS.get(base, "test")
 
 
 def split_names(names, split):

@@ -23,7 +23,7 @@ LAYOUT = "struct array with image, resolution and gaze"
 TITLES = {"isun": "iSUN", "salicon": "SALICON"}
 
 
-def open_lsun(name, split, root, sigma, about):
+def open_lsun(name, split, root, sigma, about, parts=None):
     """Open a split in LSUN's distribution.
 
     Parameters
@@ -34,17 +34,19 @@ def open_lsun(name, split, root, sigma, about):
     sigma : float
         Blur for images without a density map in saliency/.
     about : dict, see `data.dataset.Dataset`
+    parts : tuple of str, or None
+        The published splits that this split consists of; None: the one of the same name.
 
     Raises
     ------
     UserError
         A file is missing, damaged, or belongs to the other data set.
     """
-    path = root / SPLIT_FILES[split]
-    records = read_lsun(path)
+    sources = [root / SPLIT_FILES[part] for part in parts or (split,)]
+    records = {stem: record for source in sources for stem, record in read_lsun(source).items()}
     actual = "salicon" if any(stem.startswith("COCO_") for stem in records) else "isun"
     if actual != name:
-        raise WrongRoot(f"{path}: holds the images of {TITLES[actual]}, which is the data set {actual}; "
+        raise WrongRoot(f"{sources[0]}: holds the images of {TITLES[actual]}, which is the data set {actual}; "
                         f"give the folder of {TITLES[name]}")
     images = find_images(root / "images")
     maps = root / "saliency" if (root / "saliency").is_dir() and split != "test" else None
@@ -57,7 +59,7 @@ def open_lsun(name, split, root, sigma, about):
                       density and (lambda: read_map(density)))
 
     about = {**about, "edition": f"{about['edition']}, densities {'as published' if maps else 'made here'}"}
-    files = [path, *paths.values(), *(maps / f"{stem}.mat" for stem in records if maps)]
+    files = [*sources, *paths.values(), *(maps / f"{stem}.mat" for stem in records if maps)]
     return Dataset(name, split, sigma, sorted(records), open_sample, about, files)
 
 

@@ -61,6 +61,8 @@ def resolve(preset, conv3_filters=128, seed=2016, **overrides):
     settings = {"preset": preset, **PRESETS[preset],
                 **{name: value for name, value in overrides.items() if value is not None},
                 "conv3_filters": conv3_filters, "seed": seed}
+    settings["max_norm"] = settings["max_norm"] or None  # 0 on the command line: no constraint
+    settings["mirror"] = bool(settings["mirror"])
     low, high = settings["target_range"]
     if not low < high:
         raise ValueError(f"the target range must rise, but its ends are {low:g} and {high:g}")

@@ -10,9 +10,10 @@ from common import runs
 from common.arguments import Parser, fraction, non_negative_float, non_negative_int, positive_int
 from common.errors import run
 from shallow import trainer
-from shallow.settings import LOSSES, PRESETS, resolve
+from shallow.settings import CONV3_FILTERS, LOSSES, PRESETS, resolve
 
-OVERRIDES = ("epochs", "batch", "learning_rate", "l2", "max_norm", "init", "pools", "dropout", "loss", "target_range")
+OVERRIDES = ("epochs", "batch", "learning_rate", "momentum", "l2", "max_norm", "init", "pools", "dropout", "loss",
+             "target_range", "mirror", "validate_every")
 FILES = (trainer.CHECKPOINT, trainer.BEST, trainer.WEIGHTS)  # in the run folder, besides config.json and log.csv
 
 
@@ -31,9 +32,13 @@ def main():
     preset.add_argument("--batch", type=positive_int, help="number of images per update")
     preset.add_argument("--learning-rate", type=non_negative_float, nargs=2, metavar=("FIRST", "LAST"),
                         help="learning rate of the first and the last epoch")
+    preset.add_argument("--momentum", type=fraction, nargs=2, metavar=("FIRST", "LAST"),
+                        help="Nesterov momentum of the first and the last epoch; 0 0: none")
     preset.add_argument("--l2", type=non_negative_float, help="factor of the L2 penalty on the weights")
     preset.add_argument("--max-norm", type=non_negative_float,
-                        help="maximum norm of the incoming weights of each maxout unit")
+                        help="maximum norm of the incoming weights of each maxout unit; 0: no constraint")
+    preset.add_argument("--mirror", type=int, choices=[0, 1], help="1: mirror a random half of each batch")
+    preset.add_argument("--validate-every", type=positive_int, metavar="EPOCHS", help="epochs between validations")
     preset.add_argument("--init", choices=["paper", "released"],
                         help="initial weights; paper: Gaussian with standard deviation 0.01; released: Glorot")
     preset.add_argument("--pools", choices=["2x2", "3x3"],
@@ -43,8 +48,8 @@ def main():
     preset.add_argument("--loss", choices=LOSSES, help="loss; the final model of the paper uses squared")
     preset.add_argument("--target-range", type=float, nargs=2, metavar=("LOW", "HIGH"),
                         help="range of the targets: 0 1 in the paper, -1 1 in the authors' script")
-    parser.add_argument("--conv3-filters", type=int, default=128, choices=[64, 128],
-                        help="number of filters of conv3; 64 for iSUN (default: %(default)s)")
+    parser.add_argument("--conv3-filters", type=int, choices=sorted(set(CONV3_FILTERS.values())),
+                        help="number of filters of conv3 (default: 64 for iSUN, else 128)")
     parser.add_seed(2016)
     parser.add_argument("--checkpoint-seconds", type=non_negative_int, default=trainer.CHECKPOINT_SECONDS,
                         help="minimum time between checkpoints, in seconds; a checkpoint takes half a "
@@ -52,12 +57,20 @@ def main():
     runs.add_arguments(parser)
     args = parser.parse_args()
     try:
-        settings = resolve(args.preset, args.conv3_filters, args.seed,
+        settings = resolve(args.preset, args.conv3_filters or CONV3_FILTERS["salicon"], args.seed,
                            **{name: getattr(args, name) for name in OVERRIDES})
     except ValueError as error:
         parser.error(str(error))
+    if args.conv3_filters is None:
+        settings["conv3_filters"] = default_filters(args.data)
     train(args.data, args.run, settings, restart=args.restart, resume=args.resume,
           checkpoint_seconds=args.checkpoint_seconds)
+
+
+def default_filters(data):
+    """Return the number of filters of conv3 for prepared data: section 3.2 has another one for iSUN."""
+    dataset = runs.prepared_data(data, "shallow")["dataset"].split("+")[0]
+    return CONV3_FILTERS.get(dataset, CONV3_FILTERS["salicon"])
 
 
 def train(data, folder, settings, *, restart=False, resume=False, checkpoint_seconds=trainer.CHECKPOINT_SECONDS):

@@ -6,7 +6,7 @@ import scipy.io
 
 from common.errors import UserError
 from data import load
-from data.dataset import WrongRoot
+from data.dataset import WrongRoot, scored_split
 from tests.fixtures import lsun as fixture
 
 
@@ -30,6 +30,16 @@ def test_lsun_files_of_both_data_sets_are_read(published):
         density = scipy.io.loadmat(root / "saliency" / f"{sample.name}.mat")["I"]
         np.testing.assert_allclose(sample.density, density / density.max(), rtol=1e-5)
     assert not load(name, "test", root)[0].has_fixations
+
+
+def test_training_and_validation_data_together(tmp_path):
+    fixture.write(tmp_path, "isun")
+    train, val = load("isun", "train", tmp_path), load("isun", "val", tmp_path)
+    both = load("isun+protocol=lsun", "train", tmp_path)
+    assert both.names == sorted([*train.names, *val.names]) and "validation" in both.about["edition"]
+    assert scored_split("isun+protocol=lsun") == "test" and len(load("isun+protocol=lsun", "test", tmp_path)) == 3
+    with pytest.raises(UserError, match="trains on the validation images"):
+        load("isun+protocol=lsun", "val", tmp_path)
 
 
 def test_density_maps_are_computed_where_none_is_published(tmp_path):

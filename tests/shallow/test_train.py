@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
+from common.files import read_json, write_json
 from common.runs import read_log
 from shallow import network, weights
 from shallow.batches import TrainingData
 from shallow.monitor import Monitor
 from shallow.settings import PRESETS, resolve
+from shallow.train import default_filters
 from shallow.updates import TrainingStep
 from tests.conftest import begin, command, one_line, python
 from tests.shallow.test_network import SMALL, forward_in_numpy
@@ -229,6 +231,31 @@ def test_a_diverged_loss_ends_the_run_with_one_line(prepared, tmp_path):
     assert "learning diverged" in one_line(process) and not list(tmp_path.glob("*.npz"))
 
 
+def check_schedule(folder, epochs):
+    """Check that rate and momentum of a log go linearly from the first to the last value, and which epochs are validated."""
+    log, settings = read_log(folder / "log.csv"), read_json(folder / "config.json")["settings"]
+    for column, name in (("lr", "learning_rate"), ("momentum", "momentum")):
+        np.testing.assert_allclose([row[column] for row in log], np.linspace(*settings[name], epochs), rtol=1e-6)
+    every = settings["validate_every"]
+    assert [row["epoch"] for row in log if row["val_cc"] is not None] == [
+        epoch for epoch in range(1, epochs + 1) if epoch % every == 0 or epoch == epochs]
+
+
+@pytest.mark.slow
+def test_the_logged_rate_falls_from_the_first_to_the_last_value(prepared, tmp_path):
+    command("shallow.train", "--data", prepared, "--run", tmp_path, "--preset", "paper", "--batch", "8", "--epochs", "4",
+            "--validate-every", "2", "--momentum", "0.5", "0.8", "--mirror", "0", "--max-norm", "0")
+    check_schedule(tmp_path, 4)
+    settings = read_json(tmp_path / "config.json")["settings"]
+    assert settings["momentum"] == [0.5, 0.8] and settings["max_norm"] is None and settings["mirror"] is False
+
+
+def test_the_net_for_isun_has_64_maps(tmp_path):
+    for dataset, filters in (("isun", 64), ("isun+protocol=lsun", 64), ("salicon", 128), ("osie", 128)):
+        write_json(tmp_path / "manifest.json", {"net": "shallow", "dataset": dataset})
+        assert default_filters(tmp_path) == filters
+
+
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(prepared, tmp_path):
     """The full net with dropout, interrupted once and killed four times, ends with the same weights bit for bit."""
@@ -256,6 +283,7 @@ def test_a_run_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(prep
         whole, resumed = (weights.load(tmp_path / run / file)[0] for run in ("whole", "broken"))
         for name in whole:
             np.testing.assert_array_equal(whole[name], resumed[name], err_msg=f"{file} {name} {moments}")
+    check_schedule(tmp_path / "whole", 5)
     logs = [[{**row, "seconds": 0, "step_seconds": 0} for row in read_log(tmp_path / run / "log.csv")]
             for run in ("whole", "broken")]
     assert logs[0] == logs[1] and [row["epoch"] for row in logs[0]] == [1, 2, 3, 4, 5]
