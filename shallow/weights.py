@@ -1,6 +1,8 @@
 """The shallow net's weights on disk: named float32 arrays in an .npz without pickles."""
 import json
+import shlex
 import zipfile
+from pathlib import Path
 
 import numpy as np
 
@@ -62,10 +64,21 @@ def load(path):
             raise UserError(f"{path}: damaged ({error}); train or fetch it again") from error
         raise UserError(os_error_message(error)) from error
     except (zipfile.BadZipFile, ValueError, EOFError, zipfile.zlib.error) as error:
+        if _is_pickle(path):
+            raise UserError(f"{path}: a pickle, as the authors published their weights; convert it with: "
+                            f"python -m models.fetch juntingnet-salicon --file {shlex.quote(str(path))} (or "
+                            "juntingnet-isun), and give the weights.npz that this writes") from error
         raise UserError(f"{path}: damaged, or not an .npz of weights ({error}); train or fetch it again") from error
     except (KeyError, AttributeError, TypeError) as error:
         raise UserError(f"{path}: not weights of this project: no {SETTINGS!r} entry with names and values; "
                         "give the weights.npz of a run") from error
+
+
+def _is_pickle(path):
+    """Return True if a file is a pickle: by its name, or by its first two bytes, from protocol 2 on."""
+    with open(path, "rb") as file:
+        start = file.read(2)
+    return Path(path).suffix in (".pickle", ".pkl") or start[:1] == b"\x80" and b"\2" <= start[1:] <= b"\5"
 
 
 def load_net(path):
