@@ -126,11 +126,11 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
         Maps as heat over the image, or as grey maps as the paper prints them.
     """
     from data.dataset import scored_split
-    from data.maps import Maps
+    from data.maps import open_maps
 
     draw = {"overlay": overlay, "map": grey_map}[style]
     samples = open_dataset(dataset, scored_split(dataset), root)
-    maps = [Maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
+    maps = [open_maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
     indices = np.linspace(0, len(samples) - 1, min(rows, len(samples))).round().astype(int)
     strips = [_header(COLUMNS, CELL_WIDTH)]
     for index in indices:

@@ -5,14 +5,13 @@ import pickle
 
 import numpy as np
 import pytest
-import scipy.io
 from PIL import Image
 
 from common.errors import UserError
 from common.files import read_json
 from data import load
 from data.dataset import Dataset, Sample
-from data.maps import open_maps, write_maps
+from data.maps import write_maps
 from evaluation import baselines, metrics, negatives, score
 from evaluation.conventions import CONVENTIONS
 from evaluation.metrics import METRICS
@@ -165,60 +164,6 @@ def test_nan_is_left_out_and_counted():
     assert summary["SIM"]["mean"] == pytest.approx(0.6) and summary["SIM"]["nan"] == 0
     assert summary["KL"] == {"mean": None, "low": None, "high": None, "n": 0, "nan": 2}
     json.loads(json.dumps(summary, allow_nan=False))
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".mat", ".png", ".h5"])
-def test_any_folder_or_file_of_maps_can_be_read(tmp_path, suffix):
-    values = np.arange(24).reshape(4, 6).astype(np.uint8)
-    if suffix == ".npy":
-        np.save(tmp_path / "a.npy", values.astype(np.float32) / 7)
-    elif suffix == ".mat":
-        scipy.io.savemat(tmp_path / "a.mat", {"I": values / 7.0})
-    elif suffix == ".png":
-        Image.fromarray(values).save(tmp_path / "a.png")
-    else:
-        with write_maps(tmp_path / "predictions.h5", "other") as store:
-            store("a", values / 7.0)
-    maps = open_maps(tmp_path)
-    assert "a" in maps and "b" not in maps and maps.names == {"a"}
-    np.testing.assert_allclose(maps["a"], values if suffix == ".png" else values / 7, rtol=1e-6)
-
-
-def test_grey_images_keep_all_their_bits(tmp_path):
-    Image.fromarray(np.array([[0, 40000, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    Image.fromarray(np.full((2, 3, 3), [10, 200, 30], np.uint8)).save(tmp_path / "colour.jpg")
-    maps = open_maps(tmp_path)
-    assert maps["deep"].tolist() == [[0, 40000, 65535]]
-    assert maps["colour"].shape == (2, 3) and abs(int(maps["colour"][0, 0]) - 124) < 3
-
-
-@pytest.mark.parametrize("write, complaint", [
-    (lambda p: (p / "a.png").write_bytes(b"\x89PNG\r\n"), "a.png: cannot be read"),
-    (lambda p: (p / "a.npy").write_bytes(b"\x93NUMPY"), "a.npy: cannot be read"),
-    (lambda p: np.save(p / "a.npy", np.array([{"x": 1}], object), allow_pickle=True), "a.npy: cannot be read"),
-    (lambda p: np.save(p / "a.npy", np.zeros((3, 4, 3))), r"a.npy: holds float64 of shape \(3, 4, 3\)"),
-    (lambda p: scipy.io.savemat(p / "a.mat", {"J": np.eye(3)}), "a.mat: has no variable I"),
-    (lambda p: [Image.new("L", (2, 2)).save(p / name) for name in ("a.png", "a.jpg")], "there is also"),
-    (lambda p: None, "no map in this folder"),
-    (lambda p: (p / "predictions.h5").write_bytes(b"no"), "not an HDF5 file"),
-])
-def test_damaged_maps_are_named(tmp_path, write, complaint):
-    write(tmp_path)
-    with pytest.raises(UserError, match=complaint):
-        open_maps(tmp_path)["a"]
-
-
-def test_other_contents_of_an_hdf5_file_are_errors(tmp_path):
-    import h5py
-    with h5py.File(tmp_path / "a.h5", "w") as file:
-        file.create_group("group")
-        file["text"], file["cube"], file["number"], file["complex"] = "x", np.zeros((3, 4, 5)), 5.0, np.eye(3) * 1j
-        file["good"] = np.eye(3)
-    maps = open_maps(tmp_path / "a.h5")
-    for name in ("group", "text", "cube", "number", "complex", "absent"):
-        with pytest.raises(UserError, match=f"a.h5.*{name}"):
-            maps[name]
-    assert maps["good"].shape == (3, 3)
 
 
 def test_missing_and_unmatched_maps_are_reported(tmp_path):
