@@ -1,17 +1,30 @@
 """Saliency maps on disk: one float32 array per image in HDF5, because 8-bit maps produce ties in the AUCs.
 
-Maps of other programs are read from a folder with one file per image that has the image's name.
+Maps of other programs are read from a folder, an archive or one file with all maps; see `open_maps`.
 """
+import base64
 import contextlib
-from pathlib import Path
+import json
+import mmap
+import re
+import sys
+import zipfile
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, os_error_message
 from common.files import atomic, need_space
-from common.images import IMAGE_SUFFIXES
+from data.hdf5_index import list_hdf5
+from data.map_files import MAP_SUFFIXES, check_size, decode_map, read_map, remove_single_axes, to_map
 
 PREDICTIONS = "predictions.h5"  # written by models.predict
+ARCHIVES = (".npz", ".json", ".zip", ".h5", ".hdf5")  # files that hold all maps
+PATTERN = "{name}"  # name of an image's map, by default
+JSON_ENTRY = re.compile(rb"\{[^{}]*\}")
 
 
 @contextlib.contextmanager
@@ -42,140 +55,293 @@ def write_maps(path, model):
         yield store
 
 
+@dataclass
 class Maps:
-    """A file of maps for reading: `maps[name]` reads float32 (H, W) from disk.
+    """Maps on disk: `maps[name]` reads one, real (H, W), values as in the file.
 
-    Parameters
+    Attributes
     ----------
-    path : path of an .h5 file written by `write_maps`
-
-    Raises
-    ------
-    UserError
-        The file is missing or damaged.
+    path : Path
+    model : str
+        Name of the model, for tables.
+    places : dict of str: object
+        Place of each map in its file or folder, by the name of its image.
+    read : callable (place) -> array
+    unmatched : list of str
+        Names of the maps that belong to no image.
     """
 
-    def __init__(self, path):
-        import h5py
+    path: Path
+    model: str
+    places: dict
+    read: object
+    unmatched: list
 
-        self.path = Path(path)
-        try:
-            with h5py.File(path) as file:
-                self.names = set(file)
-                self.model = str(file.attrs.get("model", self.path.stem))
-        except OSError as error:
-            raise UserError(f"{path}: missing, or not an HDF5 file of maps ({error}); predict again") from error
+    @property
+    def names(self):
+        """Return the names of the images that have a map, a set of str."""
+        return set(self.places)
 
     def __contains__(self, name):
-        return name in self.names
+        return name in self.places
 
     def __getitem__(self, name):
-        import h5py
-
-        try:
-            with h5py.File(self.path) as file:
-                values = np.asarray(file[name][()])
-        except (OSError, KeyError, TypeError, AttributeError, ValueError) as error:  # damaged, or not an array
-            raise UserError(f"{self.path}: no readable map {name!r} in it ({error}); predict again") from error
-        return _check_map(values, f"{self.path}: {name}")
+        if name not in self.places:
+            raise UserError(f"{self.path}: no map {name!r} in it; add it, or predict again")
+        return self.read(self.places[name])
 
 
-class MapFolder:
-    """A folder of maps for reading: NAME.npy, NAME.mat (variable I, as in LSUN) or a grey image NAME.png, .jpg, ...
-
-    Same interface as `Maps`. Values are those of the file; image files are not divided by 255.
+def open_maps(path, names=None, pattern=PATTERN):
+    """Open the maps of a model.
 
     Parameters
     ----------
-    path : path of a folder
-
-    Raises
-    ------
-    UserError
-        The folder holds no map, or two files have the same name.
-    """
-
-    def __init__(self, path):
-        self.path, self.model = Path(path), Path(path).resolve().name
-        self.files = {}
-        for file in sorted(self.path.iterdir()):
-            if file.suffix.lower() in (".npy", ".mat", *IMAGE_SUFFIXES):
-                if file.stem in self.files:
-                    raise UserError(f"{file}: there is also {self.files[file.stem].name}; keep one map per image")
-                self.files[file.stem] = file
-        if not self.files:
-            raise UserError(f"{path}: no map in this folder (looked for .npy, .mat and image files); "
-                            "give the folder with one map per image, each with the image's name")
-        self.names = set(self.files)
-
-    def __contains__(self, name):
-        return name in self.files
-
-    def __getitem__(self, name):
-        return read_map(self.files[name])
-
-
-def open_maps(path):
-    """Open maps: a file written by `write_maps`, a folder that holds predictions.h5, or a folder of single maps.
-
-    Parameters
-    ----------
-    path : path
+    path : path of one of these
+        .h5, .hdf5      one array per image, in groups or not; as `write_maps` and pysaliency write
+        folder          one .npy, .mat or image file per image, in subfolders or not; or predictions.h5 or one of the
+                        other files below, if it holds nothing else
+        .npz, .zip      one array per image; one .npy, .mat or image file per image
+        .npy            (number of images, H, W): maps in the order of `names`
+        .json           of the SALICON challenge
+    names : list of str or None
+        Names of the images. None: names of the maps, without suffix if they differ without it.
+    pattern : str
+        Name of the map of an image, where {name} is the image's name, such as "{name}_saliency". The map's suffix is
+        left out, and so are its folders if one map only has this name.
 
     Returns
     -------
-    Maps or MapFolder
+    Maps
 
     Raises
     ------
     UserError
-        `path` does not exist or holds no maps.
+        `path` does not exist or holds no maps, or none or several match a name.
     """
+    if "{name}" not in pattern:
+        raise UserError(f'{pattern}: contains no {{name}}; give a pattern such as "{{name}}_saliency"')
     path = Path(path)
+    model, places, read = _list_maps(path, names)
+    keys = _own_names(places) if names is None else _match(path, places, names, pattern)
+    unmatched = sorted(set(places) - set(keys.values()))
+    return Maps(path, model, {name: places[key] for name, key in keys.items()}, read, unmatched)
+
+
+def _list_maps(path, names):
+    """List the maps at a path: (name of the model, dict of places by the map's name, function that reads a place)."""
+    if not path.exists():
+        raise UserError(f"{path}: no such file or folder; check the path of the maps")
     if path.is_dir():
-        return Maps(path / PREDICTIONS) if (path / PREDICTIONS).is_file() else MapFolder(path)
-    return Maps(path)
-
-
-def read_map(path):
-    """Read one map from a .npy, .mat or image file; values as in the file.
-
-    Parameters
-    ----------
-    path : path
-
-    Returns
-    -------
-    (H, W), real
-
-    Raises
-    ------
-    UserError
-        The file is damaged, or its content is not a map.
-    """
-    import scipy.io
-    from PIL import Image
-
-    path = Path(path)
+        return _list_folder(path, names)
+    suffix = path.suffix.lower()
     try:
-        if path.suffix.lower() == ".npy":
-            values = np.load(path, allow_pickle=False)
-        elif path.suffix.lower() == ".mat":
-            values = scipy.io.loadmat(path)["I"]
-        else:
-            with Image.open(path) as image:
-                # 16-bit and float images are grey already; colour images are converted to luminance
-                values = np.asarray(image if image.mode[0] in "IF" else image.convert("L"))
-    except KeyError as error:
-        raise UserError(f"{path}: has no variable I; save the map as variable I, as in LSUN, or as .npy") from error
-    except Exception as error:  # each reader raises its own classes for damage
-        raise UserError(f"{path}: cannot be read as a map ({error}); write it again") from error
-    return _check_map(values, path)
+        if suffix == ".npz":
+            return path.stem, *_list_npz(path)
+        if suffix == ".zip":
+            return path.stem, *_list_zip(path)
+        if suffix == ".json":
+            return path.stem, *_list_salicon(path, names)
+        if suffix == ".npy" and names and (count := _stack_length(path)):
+            return path.stem, *_list_stack(path, count, names)
+    except OSError as error:
+        raise UserError(os_error_message(error) if error.errno else f"{path}: cannot be read ({error})") from error
+    if suffix in MAP_SUFFIXES:
+        return path.stem, {path.name: path.name}, partial(_read_file, path.parent)
+    model, keys = list_hdf5(path)
+    return model or path.stem, {key: key for key in keys}, partial(_read_hdf5, path)
 
 
-def _check_map(values, source):
-    """Return the values if they are a map, one real number per pixel; otherwise raise UserError."""
-    if values.ndim != 2 or not values.size or values.dtype.kind not in "fiub":
-        raise UserError(f"{source}: holds {values.dtype} of shape {values.shape}, a map has one number per pixel; "
-                        "write it again as (rows, columns)")
-    return values
+def _list_folder(path, names):
+    if (path / PREDICTIONS).is_file():
+        return _list_maps(path / PREDICTIONS, names)
+    files = [file for file in sorted(path.rglob("*")) if file.is_file() and not file.name.startswith(".")]
+    maps = [file for file in files if file.suffix.lower() in MAP_SUFFIXES]
+    archives = [file for file in files if file.suffix.lower() in ARCHIVES]
+    if len(maps) == 1 and maps[0].suffix.lower() == ".npy" and names and _stack_length(maps[0]):
+        archives, maps = maps, []
+    if not maps and len(archives) == 1:
+        return path.resolve().name, *_list_maps(archives[0], names)[1:]
+    if not maps:
+        raise UserError(f"{path}: no map in this folder (looked for .npy, .mat and image files, or one of "
+                        f"{', '.join(ARCHIVES)}); give the folder with one map per image, each with the image's name")
+    keys = [file.relative_to(path).as_posix() for file in maps]
+    return path.resolve().name, {key: key for key in keys}, partial(_read_file, path)
+
+
+def _read_file(folder, key):
+    return read_map(folder / key)
+
+
+def _read_hdf5(path, key):
+    import h5py
+
+    source = f"{path}: {key}"
+    try:
+        with h5py.File(path) as file:
+            array = file[key]
+            check_size(array.shape, source)
+            if array.size and not array.id.get_storage_size():
+                raise UserError(f"{source}: an array of shape {array.shape} without values; predict again")
+            values = array[()]
+    except MemoryError as error:
+        raise UserError(f"{source}: announces more values than memory holds; predict again") from error
+    except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # damaged, or no array
+        raise UserError(f"{path}: no readable map {key!r} in it ({error}); predict again") from error
+    return to_map(values, source)
+
+
+def _list_npz(path):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {key: key for key in arrays.files}, partial(_read_npz, path)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not an .npz of arrays ({error}); write it again") from error
+
+
+def _read_npz(path, key):
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            values = arrays[key]
+    except MemoryError as error:
+        raise UserError(f"{path}: {key}: announces more values than memory holds; write it again") from error
+    except Exception as error:  # NumPy and zipfile raise many classes for damage
+        raise UserError(f"{path}: no readable map {key!r} in it ({error}); write it again") from error
+    return to_map(values, f"{path}: {key}")
+
+
+def _stack_length(path):
+    """Return N of an .npy of shape (N, H, W), also with further axes of length 1; 0 for other shapes and N = 1."""
+    try:
+        shape = remove_single_axes(np.load(path, mmap_mode="r", allow_pickle=False)).shape
+    except (OSError, ValueError, EOFError):  # damaged: reported when it is read
+        return 0
+    middle = [length for length in shape[1:] if length != 1]
+    return shape[0] if len(shape) > 2 and len(middle) == 2 else 0
+
+
+def _list_stack(path, count, names):
+    if count != len(names):
+        raise UserError(f"{path}: holds {count} maps without names, but there are {len(names)} images; write one file "
+                        "per map, or an .npz, with the names of the images")
+    print(f"{path}: its {count} maps have no names and are read in the order of the images, {names[0]} to {names[-1]}",
+          file=sys.stderr)
+    return {name: index for index, name in enumerate(names)}, partial(_read_stack, path)
+
+
+def _read_stack(path, index):
+    values = remove_single_axes(np.load(path, mmap_mode="r", allow_pickle=False))[index]
+    return to_map(np.array(values), f"{path}: map {index}")
+
+
+def _list_zip(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            keys = [key for key in archive.namelist() if PurePosixPath(key).suffix.lower() in MAP_SUFFIXES]
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{path}: not an archive of maps ({error}); write it again") from error
+    if not keys:
+        raise UserError(f"{path}: no map in this archive (looked for .npy, .mat and image files); "
+                        "give an archive with one map per image, each with the image's name")
+    return {key: key for key in keys}, partial(_read_zip, path)
+
+
+def _read_zip(path, key):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            content = archive.read(key)
+    except Exception as error:  # zipfile and zlib raise many classes for damage
+        raise UserError(f"{path}: {key}: cannot be read ({error}); write it again") from error
+    return decode_map(content, PurePosixPath(key).suffix, f"{path}: {key}")
+
+
+def _list_salicon(path, names):
+    """List the maps of the SALICON challenge's JSON. An image's number is that at the end of its name, as in COCO."""
+    numbers = {int(match[0]): name for name in names or () if (match := re.search(r"\d+$", name))}
+    places = {}
+    with open(path, "rb") as file:
+        try:
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                for match in JSON_ENTRY.finditer(content):
+                    number = int(json.loads(match[0])["image_id"])
+                    places[numbers.get(number, str(number))] = match.span()
+        except (ValueError, KeyError, TypeError) as error:
+            raise UserError(f"{path}: not the SALICON challenge's JSON ({error!r}); write it again") from error
+    if not places:
+        raise UserError(f"{path}: not the SALICON challenge's JSON: it has no image_id; write it again")
+    return places, partial(_read_salicon, path)
+
+
+def _read_salicon(path, place):
+    start, end = place
+    with open(path, "rb") as file:
+        file.seek(start)
+        entry = json.loads(file.read(end - start))
+    source = f"{path}: image {entry['image_id']}"
+    try:
+        content = base64.b64decode(entry["saliency_map"], validate=True)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{source}: has no readable saliency_map ({error}); write it again") from error
+    return decode_map(content, ".png", source)
+
+
+def _own_names(keys):
+    """Return the maps' names by themselves, without suffix where they differ without it."""
+    stems = {key: _without_suffix(key) for key in keys}
+    counts = Counter(stems.values())
+    return {stem if counts[stem] == 1 else key: key for key, stem in stems.items()}
+
+
+def _match(path, keys, names, pattern):
+    """Find the map of each image: dict of the maps' names by the images'."""
+    by_stem, by_last = {}, {}
+    for key in keys:
+        stem = _without_suffix(key)
+        by_stem.setdefault(stem, []).append(key)
+        by_last.setdefault(PurePosixPath(stem).name, []).append(key)
+    matches = {}
+    for name in names:
+        form = pattern.replace("{name}", name)
+        same_end = [key for key in by_last.get(PurePosixPath(form).name, ()) if _same_end(_without_suffix(key), form)]
+        candidates = [form] if form in keys else by_stem.get(form) or same_end
+        if len(candidates) > 1:
+            raise UserError(f"{path}: both {candidates[0]} and {candidates[1]} are maps of image {name}; "
+                            "keep one map per image")
+        if candidates:
+            matches[name] = candidates[0]
+    _check_matches(path, matches, keys, names, pattern)
+    return matches
+
+
+def _same_end(first, second):
+    """Return True if two paths have the same end, as far as the shorter one goes."""
+    first, second = PurePosixPath(first).parts[::-1], PurePosixPath(second).parts[::-1]
+    length = min(len(first), len(second))
+    return first[:length] == second[:length]
+
+
+def _check_matches(path, matches, keys, names, pattern):
+    """Raise UserError if no map matches an image, or one map matches two."""
+    images = {}
+    for name, key in matches.items():
+        if images.setdefault(key, name) != name:
+            raise UserError(f"{path}: {key} could be the map of {images[key]} and of {name}; give the maps the folders "
+                            "of the images")
+    if keys and names and not matches:
+        key = min(keys, key=lambda key: (not any(name in key for name in names), key))  # one that contains a name
+        raise UserError(f"{path}: has no map of any of the {len(names)} images: found {key}, expected "
+                        f"{pattern.replace('{name}', names[0])}; give --names with the pattern of the maps' names, "
+                        f'such as --names "{_likely_pattern(_without_suffix(key), names)}", or rename the maps')
+
+
+def _likely_pattern(key, names):
+    """Return the pattern of a map's name that contains an image's name, not within a word if possible."""
+    contained = sorted((name for name in names if name in key), key=len, reverse=True)
+    for name in contained:
+        if (pattern := re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "{name}", key, count=1)) != key:
+            return pattern
+    return key.replace(contained[0], "{name}", 1) if contained else "MODEL_{name}"
+
+
+def _without_suffix(key):
+    """Remove the suffix of a map or image file from a name."""
+    return key[:-len(suffix)] if (suffix := PurePosixPath(key).suffix).lower() in MAP_SUFFIXES else key

@@ -99,18 +99,18 @@ class MIT(Convention):
 
 
 class SALICON(Convention):
-    """SALICON server: fixations of all other images are the negatives; several fixations on one pixel
-    are counted separately.
+    """SALICON server: fixations of all other images are the negatives, a pixel counts once per image; several
+    fixations of the scored image on one pixel are counted separately.
     """
 
     name = "salicon"
 
     def prepare(self, dataset):
-        """Return the number of fixations on each pixel over all images, int (H, W)."""
+        """Return the number of images that are fixated at each pixel, int (H, W)."""
         return count_all_fixations(dataset)
 
     def make_negatives(self, source, index, sample, seed):
-        """Return the number of fixations of all other images on each pixel, int (H, W)."""
+        """Return the number of other images that are fixated at each pixel, int (H, W)."""
         return count_other_fixations(source, sample)
 
     def compute_scores(self, saliency, *, points, fixations, negatives, seed):

@@ -1,4 +1,6 @@
 """Negatives of shuffled AUC: fixations in other images."""
+import contextlib
+
 import numpy as np
 
 from common.errors import UserError
@@ -11,7 +13,7 @@ OTHER_IMAGES = 10  # number of images whose fixations are the negatives of an im
 def mark_other_fixations(dataset, index, seed, count=OTHER_IMAGES):
     """Mark the pixels that were fixated in random other images, at the scale of this image.
 
-    An image with unreadable fixations is replaced by the next random image.
+    An image without readable fixations is replaced by the next random image.
 
     Parameters
     ----------
@@ -32,14 +34,16 @@ def mark_other_fixations(dataset, index, seed, count=OTHER_IMAGES):
     for other in np.random.default_rng((seed, index, 1)).permutation(others):
         if images == count:
             break
-        if (points := _readable_fixations(dataset[other], shape)) is not None:
+        if len(points := _readable_fixations(dataset[other], shape)):
             marked |= fixation_map(points, shape)
             images += 1
     return marked
 
 
 def count_all_fixations(dataset):
-    """Count the fixations on each pixel over all readable images, at the size of the first image.
+    """Count the images that are fixated at each pixel, over all readable images, at the size of the first one.
+
+    An image counts once per pixel, also with several fixations there, as in the SALICON server's code.
 
     Parameters
     ----------
@@ -49,16 +53,15 @@ def count_all_fixations(dataset):
     -------
     int (H, W)
     """
-    shape = dataset[0].shape
+    shape = _first_shape(dataset)
     counts = np.zeros(shape, int)
     for sample in progress(dataset, description="fixations of all images"):
-        if (points := _readable_fixations(sample, shape)) is not None:
-            counts += count_fixations(points, shape)
+        counts += fixation_map(_readable_fixations(sample, shape), shape)
     return counts
 
 
 def count_other_fixations(all_counts, sample):
-    """Subtract the fixations of an image from those of all images and bring the rest to the image's scale.
+    """Subtract an image from the counts of all images and bring the rest to the image's scale.
 
     Parameters
     ----------
@@ -75,7 +78,7 @@ def count_other_fixations(all_counts, sample):
         The sample's fixations cannot be read.
     """
     own = _to_scale(sample.fixations, sample.shape, all_counts.shape)
-    counts = all_counts - count_fixations(own, all_counts.shape)
+    counts = all_counts - fixation_map(own, all_counts.shape)
     if counts.shape == sample.shape:
         return counts
     row, column = np.nonzero(counts)
@@ -104,11 +107,19 @@ def count_fixations(fixations, shape, weights=None):
 
 
 def _readable_fixations(sample, shape):
-    """Return a sample's fixations at the scale of another shape; None if they cannot be read."""
+    """Return a sample's fixations at the scale of another shape; none if they are missing or cannot be read."""
     try:
         return _to_scale(sample.fixations, sample.shape, shape)
     except UserError:
-        return None
+        return np.zeros((0, 2))
+
+
+def _first_shape(dataset):
+    """Return the shape of the first readable image."""
+    for sample in dataset:
+        with contextlib.suppress(UserError):
+            return sample.shape
+    raise UserError(f"{dataset.name} {dataset.split}: none of the images can be read; run make check-data")
 
 
 def _to_scale(points, old_shape, new_shape):

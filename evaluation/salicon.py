@@ -5,7 +5,8 @@ stop below the highest value; repeated fixations on a pixel count as often as th
 at once, without random draws; the standard deviation of NSS has ddof 0. The convention alone changes shuffled AUC
 by 0.04, so every table names its convention.
 
-Fixations are maps of counts here: the number of fixations on each pixel.
+Fixations are maps of counts here: the number of fixations on each pixel; of other images, the number of images that
+are fixated at each pixel, since the server marks a pixel once per image.
 """
 import numpy as np
 
@@ -19,13 +20,13 @@ def auc_shuffled(saliency, fixations, other_fixations):
 
     At the thresholds t = 0, 0.01, 0.02, ... below the highest value, with S scaled to [0, 1]:
     true positive rate = fraction of the fixations with S >= t,
-    false positive rate = fraction of the other images' fixations with S >= t.
+    false positive rate = fraction of the other images' fixated pixels with S >= t, a pixel once per image.
 
     Parameters
     ----------
     saliency : (H, W) or metrics.Map
     fixations : (H, W), number of fixations on each pixel
-    other_fixations : (H, W), number of fixations of all other images on each pixel
+    other_fixations : (H, W), number of other images that are fixated at each pixel
 
     Returns
     -------

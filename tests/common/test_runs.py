@@ -4,7 +4,7 @@ import pytest
 from common import runs
 from common.errors import UserError
 from common.files import write_json
-from data.maps import Maps, write_maps
+from data.maps import open_maps, write_maps
 
 
 def test_a_run_continues_only_with_its_own_settings(tmp_path):
@@ -65,11 +65,11 @@ def test_maps_round_trip_and_the_file_appears_only_when_complete(tmp_path):
     with write_maps(path, "deep") as store:
         store("cat", values)
         assert not path.exists()
-    maps = Maps(path)
+    maps = open_maps(path)
     assert maps.model == "deep" and "cat" in maps and "dog" not in maps
     np.testing.assert_array_equal(maps["cat"], values)
-    with pytest.raises(UserError, match="no readable map 'dog'"):
+    with pytest.raises(UserError, match="no map 'dog'"):
         maps["dog"]
     path.write_bytes(path.read_bytes()[:100])
-    with pytest.raises(UserError, match=r"predictions\.h5: missing, or not"):
-        Maps(path)
+    with pytest.raises(UserError, match=r"predictions\.h5: not an HDF5 file"):
+        open_maps(path)

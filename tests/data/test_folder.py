@@ -224,7 +224,8 @@ def test_names_in_subfolders_are_relative_paths(tmp_path):
         write_noise(tmp_path / f"Stimuli/{category}/Output/001_SaliencyMap.jpg", *SHAPE, rng)
         (tmp_path / f"FIXATIONLOCS/{category}").mkdir(parents=True)
         scipy.io.savemat(tmp_path / f"FIXATIONLOCS/{category}/001.mat", {"fixLocs": fixation_map(POINTS - index)})
-        write_noise(tmp_path / f"FIXATIONMAPS/{category}/001.jpg", *SHAPE, rng)
+        (tmp_path / f"FIXATIONMAPS/{category}").mkdir(parents=True)
+        Image.fromarray(rng.integers(0, 99, SHAPE, np.uint8)).save(tmp_path / f"FIXATIONMAPS/{category}/001.jpg")
     dataset = load("folder", "all", tmp_path)  # the layout of CAT2000
     assert dataset.names == ["Action/001", "Indoor/001"] and not dataset.faults
     assert [sample.fixations[:, 1].min() for sample in dataset] == [2, 1] and (dataset[1].density > 0).mean() > 0.9

@@ -13,7 +13,7 @@ from PIL import Image
 import models
 from common.errors import UserError
 from common.predictor import Predictor
-from data.maps import Maps
+from data.maps import open_maps
 from models import exports
 from models.predict import find_sources, predict_all, split_patterns, unique_names
 from tests.conftest import REPOSITORY, command, one_line
@@ -38,7 +38,7 @@ def test_maps_have_the_sizes_of_the_images(net, images, tmp_path, request):
     process = command("models.predict", "--net", net, "--weights", weights, "--images", images, "--out", tmp_path / "out")
     assert process.returncode == 1 and "left out:" in process.stderr and "broken.jpg" in process.stderr
     assert "Traceback" not in process.stderr and "1 files are passed over, the first is phone.heic" in process.stderr
-    maps = Maps(tmp_path / "out/predictions.h5")
+    maps = open_maps(tmp_path / "out/predictions.h5")
     assert maps.names == {"wide", "tall"} and maps.model == net
     for name, shape in (("wide", (90, 120)), ("tall", (101, 67))):
         assert maps[name].shape == shape and maps[name].dtype == np.float32
@@ -66,7 +66,7 @@ def test_options_reach_the_predictor(images, tmp_path, deep_weights):
     def run(*options):
         process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", images / "wide.png",
                           "--out", tmp_path / "out", *(word for option in options for word in ("--option", option)))
-        return process, (Maps(tmp_path / "out/predictions.h5")["wide"] if process.returncode == 0 else None)
+        return process, (open_maps(tmp_path / "out/predictions.h5")["wide"] if process.returncode == 0 else None)
     _, plain = run()
     _, small = run("longest_side=40", "scaling=consistent")
     assert np.abs(plain - small).max() > 0.01
@@ -125,7 +125,7 @@ def test_patterns_files_and_formats(images, tmp_path, deep_weights):
     assert process.returncode == 0, process.stderr
     written = {path.name for path in (tmp_path / "out").iterdir()}
     assert written == {"predictions.h5", *(f"{name}{end}" for name in ("wide", "tall") for end in (".png", "_overlay.png", ".npy"))}
-    maps = Maps(tmp_path / "out/predictions.h5")
+    maps = open_maps(tmp_path / "out/predictions.h5")
     np.testing.assert_array_equal(np.load(tmp_path / "out/tall.npy"), maps["tall"])
     assert np.asarray(Image.open(tmp_path / "out/tall_overlay.png")).shape == (101, 67, 3)
     process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", images / "gone.jpg",
@@ -148,7 +148,7 @@ def test_batches_and_order_change_nothing(net, tmp_path, request):
     weights = request.getfixturevalue(f"{net}_weights")
     process = command("models.predict", "--net", net, "--weights", weights, "--images", folder, "--out", tmp_path / "out")
     assert process.returncode == 1 and "39 maps, 1 unreadable" in process.stdout
-    maps, predictor = Maps(tmp_path / "out/predictions.h5"), models.load(net, weights)
+    maps, predictor = open_maps(tmp_path / "out/predictions.h5"), models.load(net, weights)
     for index in (0, 1, 2, 16, 18, 31, 32, 39):
         image = np.asarray(Image.open(folder / f"p{index:02d}.png"))
         np.testing.assert_allclose(maps[f"p{index:02d}"], predictor.predict(image), atol=1e-5)
@@ -182,7 +182,7 @@ def test_the_mit300_format(tmp_path, deep_weights):
     assert process.returncode == 0 and "net.zip: 3 maps, checked" in process.stdout, process.stderr
     shapes = {f"i{index}": (200 + 40 * index, 320) for index in (1, 2, 3)}
     exports.check_export("mit300", tmp_path / "out/net.zip", shapes)
-    maps = Maps(tmp_path / "out/predictions.h5")
+    maps = open_maps(tmp_path / "out/predictions.h5")
     with zipfile.ZipFile(tmp_path / "out/net.zip") as archive:
         assert sorted(archive.namelist()) == ["net/i1.jpg", "net/i2.jpg", "net/i3.jpg"]
         grey = np.asarray(Image.open(io.BytesIO(archive.read("net/i2.jpg")))) / 255
@@ -203,7 +203,7 @@ def test_the_salicon_format(tmp_path, deep_weights):
     path, shapes = tmp_path / "out/fixations_test2014_net_results.json", {f"COCO_test2014_{n:012d}": (480, 640) for n in (7, 17)}
     exports.check_export("salicon", path, shapes)
     entries = json.loads(path.read_text())
-    maps = Maps(tmp_path / "out/predictions.h5")
+    maps = open_maps(tmp_path / "out/predictions.h5")
     for entry in entries:
         grey = np.asarray(Image.open(io.BytesIO(base64.b64decode(entry["saliency_map"]))))
         np.testing.assert_array_equal(grey, exports.to_grey(maps[f"COCO_test2014_{entry['image_id']:012d}"]))
@@ -223,7 +223,7 @@ def test_the_lsun_format(tmp_path, deep_weights):
     lsun.write(tmp_path / "isun", "isun")
     process = run_on("isun", tmp_path, deep_weights, tmp_path / "out", "--split", "test", "--formats", "lsun")
     assert process.returncode == 0, process.stderr
-    maps = Maps(tmp_path / "out/predictions.h5")
+    maps = open_maps(tmp_path / "out/predictions.h5")
     shapes = {f"sun_test_{index:04d}": (120 + 10 * index, 160) for index in range(3)}
     exports.check_export("lsun", tmp_path / "out/lsun", shapes)
     np.testing.assert_array_equal(scipy.io.loadmat(tmp_path / "out/lsun/sun_test_0001.mat")["I"], maps["sun_test_0001"])
@@ -270,7 +270,8 @@ def test_maps_of_images_with_the_same_name_do_not_overwrite_each_other(tmp_path,
     process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images", tmp_path / "a", tmp_path / "b",
                       tmp_path / "a/x.png", f"{tmp_path}/emp*", "--formats", "png", "overlay", "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
-    assert len(Maps(tmp_path / "out/predictions.h5").names) == 6 and len(list((tmp_path / "out").glob("*.png"))) == 12
+    assert len(open_maps(tmp_path / "out/predictions.h5").names) == 6
+    assert len(list((tmp_path / "out").glob("*.png"))) == 12
 
 
 def test_names_of_maps_come_from_files_and_folders(tmp_path):
@@ -294,7 +295,7 @@ def test_a_bad_video_is_left_out_and_a_short_one_is_reported(tmp_path, images, d
                       tmp_path / "bad.mp4", tmp_path / "film.avi", images / "wide.png", "--out", tmp_path / "out")
     assert process.returncode == 1 and "Traceback" not in process.stderr
     assert "bad.mp4: no frame" in process.stderr and "of 40 announced frames can be decoded" in process.stderr
-    assert Maps(tmp_path / "out/predictions.h5").names == {"wide"}
+    assert open_maps(tmp_path / "out/predictions.h5").names == {"wide"}
 
 
 def test_a_challenge_needs_every_map(tmp_path, deep_weights):
@@ -340,7 +341,7 @@ def test_make_can_pass_its_images_as_one_argument(images, tmp_path, deep_weights
     process = command("models.predict", "--net", "deep", "--weights", deep_weights, "--images",
                       f"{images / 'wide.png'} {images}/t*.jpg", "--option", "longest_side=32", "--out", tmp_path / "out")
     assert process.returncode == 0, process.stderr
-    assert Maps(tmp_path / "out/predictions.h5").names == {"wide", "tall"}
+    assert open_maps(tmp_path / "out/predictions.h5").names == {"wide", "tall"}
 
 
 class GreyPredictor(Predictor):
