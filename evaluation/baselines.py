@@ -21,7 +21,7 @@ def chance(shape, seed):
 
 
 def centre_prior(training, jobs=1):
-    """Compute the centre prior: the mean density map of the training images.
+    """Compute the centre prior: the mean density map of the training images that have one.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def centre_prior(training, jobs=1):
 
     Returns
     -------
-    float32 (480, 640) in [0, 1]
+    float32 (480, 640) in [0, 1], or None if no image has fixations or a density map
     """
     from common.parallel import in_parallel
 
@@ -39,10 +39,10 @@ def centre_prior(training, jobs=1):
     items = ((training, name) for name in training.names)
     for density in in_parallel(_small_density, items, jobs, len(training), "centre prior"):
         total += density
-    return (total / total.max()).astype(np.float32)
+    return (total / total.max()).astype(np.float32) if total.any() else None
 
 
-def saved_centre_prior(dataset, root, path, jobs=1):
+def saved_centre_prior(dataset, root, path, jobs=1, scored=()):
     """Load the centre prior of a data set's training split from a file, or compute it and save it there.
 
     Parameters
@@ -50,10 +50,12 @@ def saved_centre_prior(dataset, root, path, jobs=1):
     dataset, root : see `data.dataset.load`
     path : path of an .npz, or None to save nothing
     jobs : as for `centre_prior`
+    scored : list of str
+        Names of the images to score.
 
     Returns
     -------
-    float32 (480, 640) in [0, 1]
+    float32 (480, 640) in [0, 1], or None if no image other than a single scored one has fixations or a density map
 
     Raises
     ------
@@ -63,6 +65,8 @@ def saved_centre_prior(dataset, root, path, jobs=1):
     from common.files import atomic
 
     training = open_dataset(dataset, "train", root)
+    if not training.names or list(training.names) == list(scored) and len(scored) == 1:
+        return None
     made_of = (f"{dataset}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
                f"{training.about['edition']}")
     try:
@@ -74,7 +78,7 @@ def saved_centre_prior(dataset, root, path, jobs=1):
         prior = centre_prior(training, jobs)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(f"{path}: not a saved centre prior ({error}); delete it") from error
-    if path:
+    if path and prior is not None:
         with atomic(path) as scratch:
             np.savez(scratch, prior=prior, made_of=np.array(made_of))
     return prior
@@ -113,4 +117,7 @@ def one_human(sample):
 def _small_density(dataset, name):
     import cv2
 
-    return cv2.resize(dataset.open(name).density, PRIOR_SHAPE[::-1], interpolation=cv2.INTER_AREA)
+    sample = dataset.open(name)
+    if not sample.has_density:
+        return np.zeros(PRIOR_SHAPE, np.float32)
+    return cv2.resize(sample.density, PRIOR_SHAPE[::-1], interpolation=cv2.INTER_AREA)

@@ -131,10 +131,13 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
     draw = {"overlay": overlay, "map": grey_map}[style]
     samples = open_dataset(dataset, scored_split(dataset), root)
     maps = [open_maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
-    indices = np.linspace(0, len(samples) - 1, min(rows, len(samples))).round().astype(int)
+    with_density = [index for index, sample in enumerate(samples) if sample.has_density]
+    if not with_density:
+        raise UserError(f"{dataset} {samples.split}: has no image with fixations or a density map to draw")
+    places = np.linspace(0, len(with_density) - 1, min(rows, len(with_density))).round().astype(int)
     strips = [_header(COLUMNS, CELL_WIDTH)]
-    for index in indices:
-        sample = samples[index]
+    for place in places:
+        sample = samples[with_density[place]]
         cells = [sample.image, *(draw(sample.image, saliency) for saliency in
                                  (sample.density, *(predictions_of_net[sample.name] for predictions_of_net in maps)))]
         strips.append(strip(cells, CELL_WIDTH))

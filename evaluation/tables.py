@@ -10,6 +10,7 @@ from pathlib import Path
 
 from common.arguments import Parser
 from common.errors import UserError, run
+from evaluation.baselines import ONE_HUMAN
 from evaluation.metrics import METRICS, TABLE_METRICS
 
 PAPER = Path(__file__).resolve().parent / "paper"
@@ -124,7 +125,7 @@ def build(scores, nets, root, preset):
 def this_run(scores, preset):
     """Build the table of this run: all models and metrics, with 95% intervals."""
     about = _about(scores)
-    rows = [{**_ours(scores[model], MODELS[model], METRICS), "notes": []} for model in MODELS if model in scores]
+    rows = [{**_ours(scores[model], MODELS[model], METRICS), "notes": []} for model in _scored_models(scores)]
     return _table(f"This run: {about['dataset']}, {preset} preset", METRICS, rows,
                   f"{_description(about)}; nets trained with the {preset} preset. Mean over images ± half the "
                   "bootstrap 95% interval. KL and EMD: lower is better. IG: in bits, against the training images' "
@@ -202,7 +203,7 @@ def compared(number, scores, preset):
             rows += [ours, _difference(row, ours, _comparable([printed["dataset"]], about, preset)[0])]
             models.add(model)
     rows += [_ours(scores[model], MODELS[model], TABLE_METRICS)
-             for model in MODELS if model in scores and model not in models]
+             for model in _scored_models(scores) if model not in models]
     return _table(f"Table {number}: {_listed(sets)}", TABLE_METRICS, rows,
                   _caption(number, sets, about, preset, scores))
 
@@ -273,10 +274,16 @@ def _ours(score, name, metrics):
     details = {metric: score["metrics"][metric] for metric in metrics}
     row = _row(name, OUR_LINE, {metric: detail["mean"] for metric, detail in details.items()}, "{}",
                [f"{score['dataset']} {score['split']}", str(score["images"]), "computed here"])
-    row["cells"] = {metric: "undefined" if detail["mean"] is None else
-                    f"{detail['mean']:.3f} ± {(detail['high'] - detail['low']) / 2:.3f}"
-                    for metric, detail in details.items()}
+    row["cells"] = {metric: _mean_and_interval(detail) for metric, detail in details.items()}
     return {**row, "details": details}
+
+
+def _mean_and_interval(detail):
+    if detail["mean"] is None:
+        return "undefined"
+    if detail["low"] is None:  # the score of a single image
+        return f"{detail['mean']:.3f}"
+    return f"{detail['mean']:.3f} ± {(detail['high'] - detail['low']) / 2:.3f}"
 
 
 def _difference(paper, ours, comparable):
@@ -323,11 +330,32 @@ def _description(about):
             f"{about['convention']} convention")
 
 
+def _scored_models(scores):
+    """List the models with a score, in the order of the tables: one human has none without observers."""
+    return [model for model in MODELS if model in scores and not _is_left_out(model, scores[model])]
+
+
+def _is_left_out(model, score):
+    return model == ONE_HUMAN and sum(score.get("lacking", {}).values()) == score["images"]
+
+
 def _undefined(scores):
-    count = sum(value["nan"] for score in scores.values() for value in score["metrics"].values())
-    failed = {MODELS[model]: score["failed"] for model, score in scores.items() if score["failed"]}
+    """State what could not be scored, and why."""
+    models = _scored_models(scores)
+    count = sum(value["nan"] for model in models for value in scores[model]["metrics"].values())
+    failed = {MODELS[model]: scores[model]["failed"] for model in models if scores[model]["failed"]}
     return ((f"{count} undefined scores are left out of the means. " if count else "")
-            + "".join(f"{model}: {number} images could not be scored. " for model, number in failed.items()))
+            + "".join(f"{model}: {number} images could not be scored. " for model, number in failed.items())
+            + "".join(f"{text}. " for text in dict.fromkeys(_lacking(scores))))
+
+
+def _lacking(scores):
+    """Iterate over texts that state what the images lack."""
+    for model, score in scores.items():
+        for lacks, number in score.get("lacking", {}).items():
+            images = f"{number} of {score['images']} images have"
+            yield f"One human is left out: {images} {lacks.split(':')[0]}" if _is_left_out(model, score) \
+                else f"{images} {lacks}"
 
 
 def _demo_note(preset):

@@ -151,16 +151,90 @@ def test_a_bad_image_does_not_lose_the_scores_of_the_others():
     assert "cut off" in salicon[1]["error"]
 
 
-def test_without_observers_one_human_is_an_error():
-    rows = score.score(toy([[(5, 5), (9, 9)]] * 2, observers=False), maps=baselines.ONE_HUMAN, prior=np.eye(4, 6))
-    assert all("does not record the observer" in row["error"] for row in rows)
+def run(dataset, maps=None, **options):
+    """Score a data set with these maps, or with a map that increases from left to right."""
+    ramp = np.tile(np.arange(60.0), (40, 1))
+    return score.score(dataset, maps=maps or (lambda index, sample: ramp), **{"prior": np.eye(4, 6), **options})
+
+
+def undefined(row):
+    return {metric for metric in METRICS if np.isnan(row[metric])}
+
+
+def test_without_observers_one_human_is_undefined():
+    rows = run(toy([[(5, 5), (9, 9)]] * 2, observers=False), baselines.ONE_HUMAN)
+    assert [(row["lacks"], row["error"]) for row in rows] == [(score.NO_OBSERVERS, "")] * 2
+    assert all(undefined(row) == set(METRICS) for row in rows)
+
+
+def test_an_observer_alone_has_no_one_human():
+    rows = run(toy([[(5, 5)], [(5, 5), (9, 9), (20, 30), (40, 12)]]), baselines.ONE_HUMAN)
+    assert rows[0]["lacks"] == score.SINGLE_OBSERVER and undefined(rows[0]) == set(METRICS)
+    assert rows[1]["lacks"] == "" and not np.isnan(rows[1]["CC"])
+
+
+@pytest.mark.parametrize("maps", [None, baselines.ONE_HUMAN])
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_images_without_a_fixation_in_the_frame_are_undefined(maps, convention):
+    dataset = toy([[(5, 5), (50, 30), (20, 20)], [], [(99, 5)], [(7, 3), (30, 30), (22, 10)]])
+    rows = run(dataset, maps, convention=CONVENTIONS[convention])
+    assert [row["lacks"] for row in rows] == ["", score.NO_GROUND_TRUTH, score.NO_GROUND_TRUTH, ""]
+    for row in rows[1:3]:
+        assert undefined(row) == set(METRICS) and not row["error"]
+    summary = score.summarise(rows)
+    assert {name: (summary[name]["n"], summary[name]["nan"]) for name in ("SIM", "KL")} == {"SIM": (2, 2), "KL": (2, 2)}
+    assert summary["KL"]["mean"] == pytest.approx((rows[0]["KL"] + rows[3]["KL"]) / 2)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_densities_alone_give_four_metrics(convention):
+    density = np.random.default_rng(0).random((40, 60))
+    dataset = Dataset("toy", "test", 3, "ab", lambda name: Sample(
+        name, (40, 60), lambda: np.zeros((40, 60, 3), np.uint8), None, 3, lambda: density if name == "a" else 0 * density),
+        {})
+    rows = run(dataset, convention=CONVENTIONS[convention])
+    assert set(METRICS) - undefined(rows[0]) == {"SIM", "CC", "KL", "EMD"}
+    assert rows[0]["lacks"] == score.DENSITY_ONLY and rows[0]["error"] == ""
+    ramp = np.tile(np.arange(60.0), (40, 1))
+    assert rows[0]["CC"] == pytest.approx(np.corrcoef(ramp.ravel(), density.ravel())[0, 1], abs=1e-6)
+    assert rows[1]["lacks"] == score.NO_GROUND_TRUTH and undefined(rows[1]) == set(METRICS)
+    assert run(dataset, baselines.ONE_HUMAN)[0]["lacks"] == score.NO_GROUND_TRUTH
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("count", [1, 2])
+def test_sets_of_one_and_two_images_can_be_scored(convention, count):
+    dataset = toy([[(5, 5), (50, 30), (20, 20)], [(7, 3), (30, 30), (22, 10)]][:count])
+    rows = run(dataset, convention=CONVENTIONS[convention], prior=None if count == 1 else np.eye(4, 6))
+    expected = {"AUC-shuffled", "IG"} if count == 1 else set()
+    assert [undefined(row) for row in rows] == [expected] * count, "these two metrics need other images"
+    cc = score.summarise(rows)["CC"]
+    assert cc["n"] == count and (cc["low"] is None) == (count == 1), "one score has no interval"
+
+
+def test_there_is_no_centre_prior_of_the_scored_image_itself_or_without_fixations(tmp_path, monkeypatch):
+    path = tmp_path / "prior.npz"
+    for fixations, scored in (([], ["0"]), ([[(5, 5)]], ["0"]), ([[], []], ["7"])):
+        monkeypatch.setattr(baselines, "open_dataset", lambda *_, fixations=fixations: toy(fixations))
+        assert baselines.saved_centre_prior("toy", None, path, scored=scored) is None and not path.exists()
+    monkeypatch.setattr(baselines, "open_dataset", lambda *_: toy([[(5, 5)], []]))
+    prior = baselines.saved_centre_prior("toy", None, path, scored=["0"])
+    assert prior.shape == (480, 640) and prior.max() == 1 and path.exists()
+
+
+def test_rows_and_columns_exchanged_are_an_error():
+    dataset = toy([[(5, 5), (50, 30), (20, 20)]] * 2)
+    rows = run(dataset, lambda index, sample: np.eye(60, 40) if index else np.eye(30, 20))
+    assert rows[0]["error"] == "", "any other size is resized"
+    assert rows[1]["error"].startswith("the map is 40x60 pixels, its image 60x40: rows and columns are exchanged;")
+    assert undefined(rows[1]) == set(METRICS)
 
 
 def test_nan_is_left_out_and_counted():
     rows = [dict.fromkeys(METRICS, 0.5), {**dict.fromkeys(METRICS, 0.7), "CC": float("nan"), "KL": float("nan")}]
     rows[0]["KL"] = float("nan")
     summary = score.summarise(rows)
-    assert summary["CC"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 1, "nan": 1}
+    assert summary["CC"] == {"mean": 0.5, "low": None, "high": None, "n": 1, "nan": 1}
     assert summary["SIM"]["mean"] == pytest.approx(0.6) and summary["SIM"]["nan"] == 0
     assert summary["KL"] == {"mean": None, "low": None, "high": None, "n": 0, "nan": 2}
     json.loads(json.dumps(summary, allow_nan=False))
@@ -172,7 +246,7 @@ def test_missing_and_unmatched_maps_are_reported(tmp_path):
     with write_maps(tmp_path / "none.h5", "deep") as store:
         store("cat", np.zeros((480, 640)))
     process = command("evaluation.score", "--predictions", tmp_path / "none.h5", *arguments)
-    assert "no map of any of the 100 test images" in one_line(process) and not list(tmp_path.glob("scores*"))
+    assert "no map of any of the 100 images: found cat" in one_line(process) and not list(tmp_path.glob("scores*"))
     folder = tmp_path / "mine"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -189,6 +263,73 @@ def test_missing_and_unmatched_maps_are_reported(tmp_path):
     assert "no map of this image" in rows[0]["error"] and rows[0]["CC"] == "nan" and float(rows[1]["CC"])
     for metric in METRICS:
         assert np.mean([float(row[metric]) for row in rows[1:]]) == pytest.approx(summary["metrics"][metric]["mean"])
+
+
+def write_folder(folder, fixations, header="x,y"):
+    """Write a folder of grey images with these fixations, one CSV each; None for an image without a file."""
+    for part in ("images", "fixations"):
+        (folder / part).mkdir(parents=True)
+    for name, points in fixations.items():
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (48, 64), np.uint8)).save(
+            folder / f"images/{name}.png")
+        (folder / f"fixations/{name}.csv").write_text("\n".join([header, *points, ""]))
+    return ["--dataset", "folder+sigma=5", "--data-root", folder]
+
+
+@pytest.mark.parametrize("header, point, complaint", [
+    ("x,y", "{},20", "{n} of {n} images have no record of the observer of each fixation: one human is not scored"),
+    ("x,y,observer", "{},20,anna", "{n} of {n} images have fixations of a single observer: one human is not scored"),
+])
+def test_the_command_succeeds_without_observers(tmp_path, header, point, complaint):
+    points = [point.format(x) for x in (10, 30, 33)]
+    data = write_folder(tmp_path / "data", {f"p{i}": points for i in range(10)}, header)
+    for _ in range(2):
+        process = command("evaluation.score", "--baseline", "one-human", *data, "--out", tmp_path / "one-human",
+                          "--jobs", 1)
+        assert process.returncode == 0, process.stderr
+    summary = read_json(tmp_path / "one-human.json")
+    assert complaint.format(n=summary["images"]) in process.stdout
+    assert list(summary["lacking"].values()) == [summary["images"]] and summary["metrics"]["CC"]["n"] == 0
+
+
+def test_the_command_scores_an_empty_file_with_an_observer_column(tmp_path):
+    points = [f"{x},20,{name}" for x, name in ((10, "anna"), (30, "ben"), (33, "ben"), (40, "anna"), (50, "carla"))]
+    fixations = {f"p{i}": points if i % 2 else [] for i in range(20)}
+    data = write_folder(tmp_path / "data", fixations, "x,y,observer")
+    process = command("evaluation.score", "--baseline", "one-human", *data, "--out", tmp_path / "out", "--jobs", 1)
+    assert process.returncode == 0, process.stderr
+    with open(tmp_path / "out.csv", newline="") as handle:
+        rows = {row["name"]: row for row in csv.DictReader(handle)}
+    assert all((row["lacks"] == score.NO_GROUND_TRUTH) == (not fixations[name]) for name, row in rows.items())
+    assert all((row["SIM"] == "nan") == (not fixations[name]) for name, row in rows.items())
+    empty = sum(not fixations[name] for name in rows)
+    assert 0 < empty < len(rows) and f"{empty} of {len(rows)} images have no fixations: not scored" in process.stdout
+
+
+def test_the_command_reads_maps_with_a_pattern_of_names(tmp_path):
+    names = [f"p{i}" for i in range(10)]
+    data = write_folder(tmp_path / "data", {name: ["10,20", "30,40", "33,5"] for name in names})
+    for name in names:
+        (tmp_path / "maps/indoor").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (48, 1))).save(tmp_path / f"maps/indoor/{name}_sal.png")
+    arguments = ["--predictions", tmp_path / "maps", *data, "--out", tmp_path / "out", "--jobs", 1]
+    assert '--names "{name}_sal"' in one_line(command("evaluation.score", *arguments))
+    process = command("evaluation.score", *arguments, "--names", "{name}_sal")
+    assert process.returncode == 0, process.stderr
+    assert read_json(tmp_path / "out.json")["metrics"]["CC"]["nan"] == 0
+
+
+def test_a_fault_of_all_maps_is_one_line(tmp_path):
+    names = [f"p{i}" for i in range(20)]
+    data = write_folder(tmp_path / "data", {name: ["10,20", "30,40"] for name in names})
+    (tmp_path / "maps").mkdir()
+    for name in names:
+        Image.fromarray(np.full((48, 64, 3), (255, 9, 80), np.uint8)).save(tmp_path / f"maps/{name}.png")
+    process = command("evaluation.score", "--predictions", tmp_path / "maps", *data, "--out", tmp_path / "out",
+                      "--jobs", 1)
+    line = one_line(process)
+    assert "images could be scored in full. " in line and "is a colour image" in line
+    assert process.stderr.count("is a colour image") == 1
 
 
 def test_the_same_seed_gives_the_same_scores(tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from common.errors import UserError
 from evaluation import tables
 from evaluation.metrics import METRICS, TABLE_METRICS
+from evaluation.score import NO_GROUND_TRUTH, NO_OBSERVERS
 from tests.conftest import REPOSITORY, command, one_line
 
 NETS = {  # as models.summary writes it; tests/models/test_summary.py counts these numbers in the nets
@@ -105,6 +106,32 @@ def test_captions_count_undefined_and_failed_scores():
     assert "100 undefined scores" in run["caption"] and "BMS: 3 images could not be scored" in last["caption"]
     assert not rows_of(run, "Itti")
     json.loads(json.dumps(run, allow_nan=False))
+
+
+def test_one_human_without_observers_is_left_out_and_the_captions_state_it():
+    scores = fake_scores()
+    nothing = {metric: {"mean": None, "low": None, "high": None, "n": 0, "nan": 100} for metric in METRICS}
+    scores["one-human"] |= {"metrics": nothing, "lacking": {NO_OBSERVERS: 98, NO_GROUND_TRUTH: 2}}
+    for model in set(scores) - {"one-human"}:
+        scores[model]["lacking"] = {NO_GROUND_TRUTH: 2}
+    built = tables.build(scores, NETS, None, "demo")
+    for table in (built[0], *built[3:]):
+        assert not rows_of(table, "One human") and rows_of(table, "Centre prior")
+        caption = table["caption"]
+        assert "One human is left out: 98 of 100 images have no record of the observer of each fixation. " in caption
+        assert caption.count("2 of 100 images have no fixations: not scored. ") == 1, "once, not per model"
+        assert "undefined scores" not in caption
+    scores["one-human"]["lacking"] = {NO_OBSERVERS: 50}
+    caption = tables.this_run(scores, "demo")["caption"]
+    assert "50 of 100 images have no record of the observer of each fixation: one human is not scored. " in caption
+
+
+def test_the_mean_of_one_image_has_no_interval():
+    scores = fake_scores()
+    scores["deep"]["metrics"]["CC"] = {"mean": 0.25, "low": None, "high": None, "n": 1, "nan": 0}
+    run, *_ = built = tables.build(scores, NETS, None, "demo")
+    assert rows_of(run, "Deep net")["this run"]["cells"]["CC"] == "0.250"
+    assert "0.25,,,1," in tables.to_csv(built)
 
 
 def test_all_formats_contain_the_same_numbers(built):
