@@ -17,7 +17,8 @@ EXIF_ORIENTATION = 0x0112
 def read_image(path):
     """Read an image file as upright 8-bit RGB.
 
-    Greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files are converted; transparency is dropped.
+    Greyscale, palette, alpha, CMYK, 16-bit and EXIF-rotated files are converted; transparency is dropped. Of images of
+    floats, those in [0, 1] are converted.
 
     Returns
     -------
@@ -26,14 +27,16 @@ def read_image(path):
     Raises
     ------
     UserError
-        The file is missing, is not an image, or is truncated.
+        The file is missing, is not an image, is truncated, or has floats outside [0, 1].
     """
     from PIL import ImageOps
 
     with _opened(path) as image:
         image.load()  # decodes the pixels; a truncated file raises here
         image = ImageOps.exif_transpose(image)
-        if image.mode.startswith("I") or image.mode == "F":
+        if image.mode == "F":
+            return _grey_float(np.asarray(image), path)
+        if image.mode.startswith("I"):
             return _grey_16_bit(np.asarray(image))
         return np.asarray(image.convert("RGB"))
 
@@ -78,6 +81,14 @@ def _grey_16_bit(values):
     """Convert 16-bit grey to 8-bit RGB. Pillow's own conversion clips at 255 instead of scaling."""
     grey = (values.astype(np.float64) / 257.0).round().clip(0, 255).astype(np.uint8)
     return np.repeat(grey[:, :, None], 3, axis=2)
+
+
+def _grey_float(values, path):
+    """Convert floats in [0, 1] to 8-bit RGB."""
+    if not (values.min() >= 0 and values.max() <= 1):  # NaN included
+        raise UserError(f"{path}: has floats from {values.min():g} to {values.max():g}, so its white is not known; "
+                        "scale it to [0, 1], or save it with 8 or 16 bits")
+    return np.repeat((values * 255.0).round().astype(np.uint8)[:, :, None], 3, axis=2)
 
 
 def image_files(path):

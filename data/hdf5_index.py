@@ -1,6 +1,6 @@
-"""python -m data.hdf5_index FILE: print the model and the names of the maps in an HDF5 file, as JSON.
+"""List the maps of an HDF5 file.
 
-The HDF5 library can crash on a damaged file, which ends its process. `list_hdf5` therefore runs this in a process of
+The HDF5 library can crash on a damaged file, which ends its process. `list_hdf5` therefore lists it in a process of
 its own, and reports a crash as an error.
 """
 import json
@@ -12,6 +12,7 @@ from pathlib import Path
 from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = "import sys; from data.hdf5_index import print_index; print_index(sys.argv[1])"
 TIMEOUT = 300  # seconds; a damaged file can also make the library loop
 
 
@@ -35,7 +36,7 @@ def list_hdf5(path):
     if not Path(path).is_file():
         raise UserError(f"{path}: no such file; check the path of the maps")
     try:
-        child = subprocess.run([sys.executable, "-m", "data.hdf5_index", str(Path(path).resolve())], cwd=ROOT,
+        child = subprocess.run([sys.executable, "-c", PROGRAM, str(Path(path).resolve())], cwd=ROOT,
                                capture_output=True, timeout=TIMEOUT, check=False, encoding="utf-8")
     except subprocess.TimeoutExpired:
         raise UserError(f"{path}: damaged: the HDF5 library did not finish in {TIMEOUT} s; predict again") from None
@@ -49,8 +50,8 @@ def list_hdf5(path):
     return index["model"], index["names"]
 
 
-def main(path):
-    """Print the index of a file."""
+def print_index(path):
+    """Print the model and the names of the maps in a file, as JSON."""
     import h5py
 
     try:
@@ -79,7 +80,3 @@ def _array_names(group, prefix, visited):
         elif address not in visited:
             visited.add(address)
             yield from _array_names(item, f"{prefix}{name}/", visited)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

@@ -24,6 +24,7 @@ from data.map_files import MAP_SUFFIXES, check_size, decode_map, read_map, remov
 PREDICTIONS = "predictions.h5"  # written by models.predict
 ARCHIVES = (".npz", ".json", ".zip", ".h5", ".hdf5")  # files that hold all maps
 PATTERN = "{name}"  # name of an image's map, by default
+SEARCHED_KEYS = 1000  # maps in which an image's name is searched for a hint
 JSON_ENTRY = re.compile(rb"\{[^{}]*\}")
 
 
@@ -327,19 +328,22 @@ def _check_matches(path, matches, keys, names, pattern):
             raise UserError(f"{path}: {key} could be the map of {images[key]} and of {name}; give the maps the folders "
                             "of the images")
     if keys and names and not matches:
-        key = min(keys, key=lambda key: (not any(name in key for name in names), key))  # one that contains a name
+        key, example = _likely_pattern(keys, names)
         raise UserError(f"{path}: has no map of any of the {len(names)} images: found {key}, expected "
                         f"{pattern.replace('{name}', names[0])}; give --names with the pattern of the maps' names, "
-                        f'such as --names "{_likely_pattern(_without_suffix(key), names)}", or rename the maps')
+                        f'such as --names "{example}", or rename the maps')
 
 
-def _likely_pattern(key, names):
-    """Return the pattern of a map's name that contains an image's name, not within a word if possible."""
-    contained = sorted((name for name in names if name in key), key=len, reverse=True)
-    for name in contained:
-        if (pattern := re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "{name}", key, count=1)) != key:
-            return pattern
-    return key.replace(contained[0], "{name}", 1) if contained else "MODEL_{name}"
+def _likely_pattern(keys, names):
+    """Find a map whose name contains that of an image: (the map's name, the pattern of the names)."""
+    for key in sorted(keys)[:SEARCHED_KEYS]:
+        stem = _without_suffix(key)
+        for text in (PurePosixPath(stem).name, stem):
+            for name in sorted((name for name in names if name in text), key=len, reverse=True):
+                # image1 is not in image12
+                if (pattern := re.sub(rf"(?<![^\W_]){re.escape(name)}(?![^\W_])", "{name}", text, count=1)) != text:
+                    return key, pattern
+    return min(keys), "MODEL_{name}"
 
 
 def _without_suffix(key):

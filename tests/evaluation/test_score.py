@@ -167,7 +167,7 @@ def test_without_observers_one_human_is_undefined():
     assert all(undefined(row) == set(METRICS) for row in rows)
 
 
-def test_one_observer_alone_has_no_one_human():
+def test_an_observer_alone_has_no_one_human():
     rows = run(toy([[(5, 5)], [(5, 5), (9, 9), (20, 30), (40, 12)]]), baselines.ONE_HUMAN)
     assert rows[0]["lacks"] == score.SINGLE_OBSERVER and undefined(rows[0]) == set(METRICS)
     assert rows[1]["lacks"] == "" and not np.isnan(rows[1]["CC"])
@@ -313,7 +313,7 @@ def test_the_command_reads_maps_with_a_pattern_of_names(tmp_path):
         (tmp_path / "maps/indoor").mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.tile(np.arange(64, dtype=np.uint8), (48, 1))).save(tmp_path / f"maps/indoor/{name}_sal.png")
     arguments = ["--predictions", tmp_path / "maps", *data, "--out", tmp_path / "out", "--jobs", 1]
-    assert '--names "indoor/{name}_sal"' in one_line(command("evaluation.score", *arguments))
+    assert '--names "{name}_sal"' in one_line(command("evaluation.score", *arguments))
     process = command("evaluation.score", *arguments, "--names", "{name}_sal")
     assert process.returncode == 0, process.stderr
     assert read_json(tmp_path / "out.json")["metrics"]["CC"]["nan"] == 0
