@@ -34,11 +34,13 @@ FORMATS ?=
 MODEL ?=
 FILE ?=
 OSIE ?=
+EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
 
 VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
-  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE PYTHON CAFFE_SRC
+  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
+  CAFFE_SRC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -82,7 +84,7 @@ TABLES := build/tables/$(RUN).json
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
-  reproduce-tables figures fetch test test-caffe bench lint clean clean-runs
+  reproduce-tables figures claims fetch test test-caffe bench lint clean clean-runs
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -108,6 +110,7 @@ help:
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
 	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
+	@echo '  make claims             run the experiments behind the paper'"'"'s remarks, print the ledger   [EXPERIMENTS="names"]'
 	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
 	@echo '  make torch              install PyTorch into build/env, for ENGINE=torch'
 	@echo '  make cluster            install Dask into build/env, for evaluation.score --dask'
@@ -208,6 +211,11 @@ reproduce-tables: $(READY_ENV) $(READY_CAFFE) $(TABLES)
 
 figures: $(READY_ENV) $(READY_CAFFE) $(FIGURES)
 	@echo 'figures: build/figures/$(RUN)/'
+
+# with the nets of `make reproduce-tables`, if an experiment needs trained ones
+claims: | $(READY_ENV) $(READY_CAFFE)
+	@$(PY) -m experiments $(EXPERIMENTS) $(DATA)
+	@$(PY) -m evaluation.claims
 
 # ---- Weights in use --------------------------------------------------------------------------------------------------
 
