@@ -131,5 +131,6 @@ def _read_npy(path):
     except OSError as error:
         message = os_error_message(error) if error.errno else f"{path}: not an .npy file; write it again"
         raise UserError(message) from error
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read as an array ({error}); write it again with numpy.save") from error
+    except Exception as error:  # NumPy's parser of a damaged header raises many classes
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: cannot be read as an array ({reason}); write it again with numpy.save") from error

@@ -122,6 +122,8 @@ def test_an_inconsistent_folder_is_an_error(own, damage, message):
 @pytest.mark.parametrize("name, write, message", [
     ("a.npy", lambda path: np.save(path, np.full(SHAPE, "a")), r"expected \(N, 2\)"),
     ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY"), "cannot be read as an array"),
+    ("a.npy", lambda path: path.write_bytes(b"\x93NUMPY\x01\x00v\x00{'descr': '<f8', 'shape': (3, 2), (".ljust(128) + bytes(48)),
+     "cannot be read as an array"),
     ("a.npy", lambda path: np.save(path, np.array([{"x": 1}]), allow_pickle=True), "cannot be read as an array"),
     ("a.npy", lambda path: np.save(path, np.zeros((5, 30))), r"expected \(N, 2\)"),
     ("a.npy", lambda path: np.save(path, np.zeros((2, 20))), r"has shape \(2, 20\), x in one row .* save the transposed array"),
