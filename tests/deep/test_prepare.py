@@ -16,7 +16,7 @@ def test_layout_counts_and_ranges(prepared):
     manifest = read_json(prepared / "manifest.json")
     assert set(manifest) == {"net", "dataset", "root", "seed", "limit", "preset", "mirror", "means", "fingerprint",
                              "split", "edition", "sigma", "images", "train", "val", "size", "mean_bgr", "mean_map",
-                             "left_out", "sha256"}
+                             "left_out", "without_fixations", "sha256"}
     assert (manifest["net"], manifest["train"], manifest["val"], manifest["size"]) == ("deep", 36, 4, [192, 144])
     with h5py.File(prepared / "train_000.h5") as file:
         assert file["data"].shape == (36, 3, 144, 192) and file["label"].shape == (36, 1, 144, 192)

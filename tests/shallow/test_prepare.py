@@ -11,7 +11,7 @@ from tests.conftest import command
 def test_layout_counts_and_ranges(prepared):
     manifest = read_json(prepared / "manifest.json")
     assert list(manifest) == ["net", "dataset", "root", "seed", "limit", "fingerprint", "split", "edition", "sigma",
-                              "images", "train", "val", "left_out", "sha256"]
+                              "images", "train", "val", "left_out", "without_fixations", "sha256"]
     assert (manifest["net"], manifest["train"], manifest["val"]) == ("shallow", 32, 8)
     with h5py.File(prepared / "shallow.h5") as file:
         assert file["train/image"].shape == (32, 3, 96, 96) and file["train/image"].dtype == np.uint8
