@@ -12,6 +12,12 @@ SHELL := /bin/bash
 
 DATASET ?= synthetic
 DATA_ROOT ?=
+# the nets can be trained on one data set and scored on another
+TRAIN ?= $(DATASET)
+TRAIN_ROOT ?= $(DATA_ROOT)
+TEST ?= $(DATASET)
+TEST_ROOT ?= $(DATA_ROOT)
+SPLIT ?=
 # demo takes minutes; paper has the paper's epochs, iterations and image size, and takes hours to days.
 # paper is the default only on the training sets of the paper.
 PRESET ?= $(if $(filter salicon isun,$(BASE)),paper,demo)
@@ -38,7 +44,7 @@ EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
 
-VARIABLES := DATASET DATA_ROOT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
+VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
   WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
   CAFFE_SRC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -48,8 +54,9 @@ ifneq ($(UNKNOWN),)
   $(error unknown variable $(UNKNOWN); the variables are $(VARIABLES))
 endif
 
-ifneq ($(words $(DATASET)),1)
-  $(error DATASET="$(DATASET)": write names of columns without spaces, as in folder+x=fixation_point_x)
+ifneq ($(words $(DATASET)) $(words $(TRAIN)) $(words $(TEST)),1 1 1)
+  $(error DATASET="$(DATASET)" TRAIN="$(TRAIN)" TEST="$(TEST)": write names of columns without spaces, as in \
+    folder+x=fixation_point_x)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
@@ -57,12 +64,17 @@ export CAFFE_SRC PYTHON OSIE IMAGES
 
 # ---- What follows from them ------------------------------------------------------------------------------------------
 
-BASE = $(firstword $(subst +, ,$(DATASET)))
-# osie+gaze=eyes -> osie-gaze-eyes-demo: names every file of this data set and preset
-NAME := $(subst +,-,$(subst =,-,$(DATASET)))-$(PRESET)
+BASE = $(firstword $(subst +, ,$(TRAIN)))
+slug = $(subst +,-,$(subst =,-,$(1)))
+# osie+gaze=eyes -> osie-gaze-eyes-demo: names every file of this training set and preset
+NAME := $(call slug,$(TRAIN))-$(PRESET)
+# predictions and scores: salicon-paper, salicon-paper-on-isun, osie-demo-all
+SCORED := $(NAME)$(if $(filter-out $(TRAIN),$(TEST)),-on-$(call slug,$(TEST)))$(SPLIT:%=-%)
 # scores by another convention stand beside those of the benchmark's
-RUN := $(NAME)$(if $(filter-out mit,$(CONVENTION)),-$(CONVENTION))
-DATA := --dataset $(DATASET) $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)")
+RUN := $(SCORED)$(if $(filter-out mit,$(CONVENTION)),-$(CONVENTION))
+TRAIN_DATA := --dataset $(TRAIN) $(if $(TRAIN_ROOT),--data-root "$(TRAIN_ROOT)")
+TEST_DATA := --dataset $(TEST) $(if $(TEST_ROOT),--data-root "$(TEST_ROOT)")
+CROSS := $(if $(filter-out $(TRAIN),$(TEST)),--train $(TRAIN) $(if $(TRAIN_ROOT),--train-root "$(TRAIN_ROOT)"))
 PY := build/env/bin/python
 
 MODELS := shallow deep chance centre-prior itti gbvs bms one-human
@@ -74,7 +86,7 @@ SHALLOW_DATA := build/data/$(NAME)-shallow/manifest.json
 DEEP_DATA := build/data/$(NAME)-deep/manifest.json
 SHALLOW := build/runs/$(NAME)-shallow/weights.npz
 DEEP := build/runs/$(NAME)-deep/weights.caffemodel
-PREDICTIONS := build/predictions/$(NAME)/shallow/predictions.h5 build/predictions/$(NAME)/deep/predictions.h5
+PREDICTIONS := build/predictions/$(SCORED)/shallow/predictions.h5 build/predictions/$(SCORED)/deep/predictions.h5
 SCORES := $(MODELS:%=build/scores/$(RUN)/%.json)
 NETS := build/nets/$(NAME)/shallow.json build/nets/$(NAME)/deep.json
 FIGURES := build/figures/$(RUN)/.ready
@@ -109,6 +121,7 @@ help:
 	@echo '  make fetch              download released weights: MODEL=name (see models/README.md)      [FILE=path]'
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
+	@echo '                            or SPLIT=test with DATASET=name: the images of a data set    [FORMATS=lsun|salicon|mit300]'
 	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
 	@echo '  make claims             run the experiments behind the paper'"'"'s remarks, print the ledger   [EXPERIMENTS="names"]'
 	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
@@ -118,6 +131,7 @@ help:
 	@echo
 	@echo '  DATASET=synthetic       default, generated; or salicon isun mit1003 mit300 osie folder with DATA_ROOT=path;'
 	@echo '                          options of the data set follow its name: DATASET=osie+gaze=eyes'
+	@echo '  TRAIN=salicon TEST=isun train on one data set, score on another; folders: TRAIN_ROOT=path TEST_ROOT=path'
 	@echo '  PRESET=demo             minutes; PRESET=paper: hours to days (default for the training sets of the paper)'
 	@echo '  CONVENTION=mit          metrics of the MIT benchmark (default); CONVENTION=salicon: of the SALICON server'
 
@@ -147,18 +161,19 @@ torch: | $(READY_ENV)
 # ---- Data and training -----------------------------------------------------------------------------------------------
 
 data-help: | $(READY_ENV)
-	@$(PY) -m data.sources $(filter-out synthetic,$(DATASET))
+	@$(PY) -m data.sources $(filter-out synthetic,$(sort $(TRAIN) $(TEST)))
 
 check-data: | $(READY_ENV)
-	@$(PY) -m data.check $(DATA)
+	@$(PY) -m data.check $(TRAIN_DATA)
+	$(if $(CROSS),@$(PY) -m data.check $(TEST_DATA))
 
 data: $(if $(filter deep,$(NET)),,$(SHALLOW_DATA)) $(if $(filter shallow,$(NET)),,$(DEEP_DATA))
 
 $(SHALLOW_DATA): FORCE | $(READY_ENV)
-	@$(PY) -m shallow.prepare $(DATA) $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+	@$(PY) -m shallow.prepare $(TRAIN_DATA) $(if $(SKIP_BAD),--skip-bad) --out $(@D)
 
 $(DEEP_DATA): FORCE | $(READY_ENV)
-	@$(PY) -m deep.prepare $(DATA) --preset $(PRESET) --means $(MEANS) $(if $(MIRROR),--mirror) \
+	@$(PY) -m deep.prepare $(TRAIN_DATA) --preset $(PRESET) --means $(MEANS) $(if $(MIRROR),--mirror) \
 	  $(if $(SKIP_BAD),--skip-bad) --out $(@D)
 
 train-shallow: $(SHALLOW)
@@ -174,16 +189,16 @@ $(DEEP): FORCE | $(DEEP_DATA) $(READY_CAFFE)
 
 # ---- Predictions, scores, tables -------------------------------------------------------------------------------------
 
-build/predictions/$(NAME)/shallow/predictions.h5: $(SHALLOW)
-	@$(PY) -m models.predict --net shallow --weights $< $(DATA) --out $(@D)
+build/predictions/$(SCORED)/shallow/predictions.h5: $(SHALLOW)
+	@$(PY) -m models.predict --net shallow --weights $< $(TEST_DATA) $(SPLIT:%=--split %) --out $(@D)
 
-build/predictions/$(NAME)/deep/predictions.h5: $(DEEP)
-	@$(PY) -m models.predict --net deep --weights $< $(DATA) --out $(@D)
+build/predictions/$(SCORED)/deep/predictions.h5: $(DEEP)
+	@$(PY) -m models.predict --net deep --weights $< $(TEST_DATA) $(SPLIT:%=--split %) --out $(@D)
 
-SCORE = $(PY) -m evaluation.score $(DATA) --convention $(CONVENTION) --prior build/scores/$(RUN)/centre-prior.npz \
-  --out $(basename $@)
+SCORE = $(PY) -m evaluation.score $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) --convention $(CONVENTION) \
+  --prior build/scores/$(RUN)/centre-prior.npz --out $(basename $@)
 
-build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(RUN)/%.json: build/predictions/$(NAME)/%/predictions.h5
+build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(RUN)/%.json: build/predictions/$(SCORED)/%/predictions.h5
 	@$(SCORE) --predictions $<
 
 $(BASELINES:%=build/scores/$(RUN)/%.json): build/scores/$(RUN)/%.json: | $(READY_ENV)
@@ -196,13 +211,14 @@ build/nets/$(NAME)/deep.json: $(DEEP)
 	@$(PY) -m models.summary --net deep --weights $< --out $(basename $@)
 
 $(FIGURES): $(SCORES) $(NETS)
-	@$(PY) -m evaluation.figures $(DATA) --predictions build/predictions/$(NAME) --scores build/scores/$(RUN) \
+	@$(PY) -m evaluation.figures $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) \
+	  --predictions build/predictions/$(SCORED) --scores build/scores/$(RUN) \
 	  --runs-shallow $(dir $(SHALLOW)) --runs-deep $(dir $(DEEP)) --filters build/nets/$(NAME) --out $(@D)
 	@touch $@
 
 $(TABLES): $(SCORES) $(NETS) $(FIGURES)
 	@$(PY) -m evaluation.tables --scores build/scores/$(RUN) --nets build/nets/$(NAME) \
-	  $(if $(DATA_ROOT),--data-root "$(DATA_ROOT)") --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures \
+	  $(if $(TEST_ROOT),--data-root "$(TEST_ROOT)") $(if $(TRAIN_ROOT),--train-root "$(TRAIN_ROOT)") --runs $(dir $(SHALLOW)) $(dir $(DEEP)) --figures build/figures \
 	  --preset $(PRESET) --name $(RUN) --out build/tables
 
 # Set-up comes first, so that a missing package is reported in the first minute and not after training.
@@ -214,7 +230,7 @@ figures: $(READY_ENV) $(READY_CAFFE) $(FIGURES)
 
 # with the nets of `make reproduce-tables`, if an experiment needs trained ones
 claims: | $(READY_ENV) $(READY_CAFFE)
-	@$(PY) -m experiments $(EXPERIMENTS) $(DATA)
+	@$(PY) -m experiments $(EXPERIMENTS) $(TRAIN_DATA)
 	@$(PY) -m evaluation.claims
 
 # ---- Weights in use --------------------------------------------------------------------------------------------------
@@ -224,10 +240,10 @@ fetch: | $(READY_ENV)
 
 PREDICT_NET := $(or $(NET),deep)
 PREDICT_WEIGHTS := $(or $(WEIGHTS),$(if $(filter shallow,$(PREDICT_NET)),$(SHALLOW),$(DEEP)))
-# the deep net needs Caffe, unless OpenCV runs it
+# IMAGES, or with SPLIT the images of a data set; the deep net needs Caffe, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
-	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --images "$$IMAGES" --out "$(OUT)" \
-	  $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(OUT)" \
+	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
 
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 

@@ -268,6 +268,11 @@ def _parse_option(text):
         return name, value
 
 
+def base_name(name):
+    """Return the name of a data set without its options: "osie" for "osie+gaze=eyes"."""
+    return name.split("+")[0]
+
+
 def scored_split(name):
     """Return the split on which models are scored: "test", or "val" if the test fixations were never published."""
     base, *options = name.split("+")

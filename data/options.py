@@ -1,7 +1,9 @@
 """The options of command lines that read a data set."""
 import sys
 
-from data.dataset import WrongRoot, load
+from data.dataset import WrongRoot, base_name, load
+
+DATA_ROOT_OPTIONS = "DATA_ROOT=FOLDER (make) or --data-root FOLDER"
 
 
 def add_dataset_arguments(parser, **dataset):
@@ -18,7 +20,23 @@ def add_dataset_arguments(parser, **dataset):
     parser.add_argument("--data-root", metavar="FOLDER", help="folder of the data set on disk")
 
 
-def open_dataset(name, split, root, warn=True):
+def add_training_arguments(parser):
+    """Add --train and --train-root: the data set that the nets were trained on."""
+    parser.add_argument("--train", metavar="DATASET",
+                        help="data set that the model was trained on (default: the one of --dataset)")
+    parser.add_argument("--train-root", metavar="FOLDER",
+                        help="folder of that data set on disk (default: --data-root if both are the same data set)")
+
+
+def open_training(args):
+    """Open the training images of the data set that the nets were trained on; errors as of `open_dataset`."""
+    name = args.train or args.dataset
+    root = args.train_root or (args.data_root if base_name(name) == base_name(args.dataset) else None)
+    return open_dataset(name, "train", root, options="TRAIN_ROOT=FOLDER (make) or --train-root FOLDER"
+                        if args.train else DATA_ROOT_OPTIONS)
+
+
+def open_dataset(name, split, root, warn=True, options=DATA_ROOT_OPTIONS):
     """Open a data set for a command; as `data.dataset.load`, but an error about the folder names the option.
 
     Parameters
@@ -26,6 +44,8 @@ def open_dataset(name, split, root, warn=True):
     name, split, root : see `data.dataset.load`
     warn : bool
         Print the faults of the data set, such as images without data, to stderr.
+    options : str
+        How the user gives the folder.
 
     Raises
     ------
@@ -35,8 +55,7 @@ def open_dataset(name, split, root, warn=True):
     try:
         dataset = load(name, split, root)
     except WrongRoot as error:
-        raise WrongRoot(f"{error} as DATA_ROOT=FOLDER (make) or --data-root FOLDER; "
-                        "`make data-help` lists the layouts") from error
+        raise WrongRoot(f"{error} as {options}; `make data-help` lists the layouts") from error
     for fault in dataset.faults if warn else ():
         print(f"warning: {fault}", file=sys.stderr)
     return dataset

@@ -20,6 +20,8 @@ REQUIRED_FIELDS = ("lr_policy", "momentum", "weight_decay", "base_lr", "max_iter
 # The run folder determines these fields: paths and formats of files.
 RESERVED_FIELDS = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state",
                    "test_state", "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights", "device_id"}
+# they decide the weights, so that a run is comparable with the paper's only if they are equal
+DECISIVE_FIELDS = ("type", "max_iter", "base_lr", "lr_policy", "gamma", "stepsize", "momentum", "weight_decay")
 # reserved, but allowed in solver files: the run's own values replace them
 REPLACED_FIELDS = {"net", "train_net", "test_net", "snapshot_prefix"}
 
@@ -99,6 +101,29 @@ def write_solver(folder, solver, vgg):
                "# deep/solver.prototxt, which explains the settings, with the overrides of this run. To repeat the run "
                "with Caffe alone:\n"
                f"#   {command}\n" + text_format.MessageToString(message))
+
+
+def differences_from_paper(settings):
+    """List the settings of a training that differ from the paper's.
+
+    Parameters
+    ----------
+    settings : dict
+        "settings" of the run's config.json.
+
+    Returns
+    -------
+    list of str
+    """
+    from deep.preprocess import TRAIN_SIZE
+
+    data, solver = settings["data"], settings["solver"]
+    if data["preset"] != "paper":
+        return [f"trained with the {data['preset']} preset"]
+    paper = resolve_solver(SOLVER, "paper", TRAIN_SIZE, data["val"], solver["random_seed"])
+    texts = [] if settings["vgg"] else ["trained from random weights, not from VGG_CNN_M"]
+    return texts + [f"trained with {name} {solver.get(name)} instead of {paper[name]}" for name in DECISIVE_FIELDS
+                    if name in paper and solver.get(name) != paper[name]]
 
 
 def replacements(path, net, engine="caffe"):

@@ -4,7 +4,6 @@ import zipfile
 import numpy as np
 
 from common.errors import UserError
-from data.options import open_dataset
 from evaluation.saliency_models import bms, gbvs, itti
 
 ONE_HUMAN = "one-human"
@@ -42,12 +41,12 @@ def centre_prior(training, jobs=1):
     return (total / total.max()).astype(np.float32) if total.any() else None
 
 
-def saved_centre_prior(dataset, root, path, jobs=1, scored=()):
-    """Load the centre prior of a data set's training split from a file, or compute it and save it there.
+def saved_centre_prior(training, path, jobs=1, scored=()):
+    """Load the centre prior of training images from a file, or compute it and save it there.
 
     Parameters
     ----------
-    dataset, root : see `data.dataset.load`
+    training : data.dataset.Dataset
     path : path of an .npz, or None to save nothing
     jobs : as for `centre_prior`
     scored : list of str
@@ -64,10 +63,9 @@ def saved_centre_prior(dataset, root, path, jobs=1, scored=()):
     """
     from common.files import atomic
 
-    training = open_dataset(dataset, "train", root)
     if not training.names or list(training.names) == list(scored) and len(scored) == 1:
         return None
-    made_of = (f"{dataset}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
+    made_of = (f"{training.name}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
                f"{training.about['edition']}")
     try:
         with np.load(path or "", allow_pickle=False) as saved:

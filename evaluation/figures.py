@@ -21,7 +21,7 @@ from common.drawing import GAP, overlay, stretch, strip
 from common.errors import UserError, run
 from common.images import write_png
 from common.machine import environment
-from data.options import add_dataset_arguments, open_dataset
+from data.options import add_dataset_arguments, add_training_arguments, open_dataset
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 COLUMNS = ("Image", "Ground truth", "Shallow net", "Deep net")
@@ -44,6 +44,8 @@ def main():
     """Parse the command line and draw all figures for which files exist."""
     parser = Parser("evaluation.figures", __doc__)
     add_dataset_arguments(parser, default="synthetic")
+    add_training_arguments(parser)
+    parser.add_argument("--split", help="split that was predicted (default: the one that is scored)")
     for name, contents in (("--predictions", "folder with shallow/ and deep/ of models.predict"),
                            ("--scores", "folder with shallow.csv and deep.csv of evaluation.score"),
                            ("--runs-shallow", "run folder of shallow.train"),
@@ -81,8 +83,10 @@ def _plan(args):
     (str, list of (path, str), callable (path))
         File name of the figure; files that it needs, with the commands that make them; function that draws it.
     """
-    data = ["--dataset", args.dataset, *(["--data-root", args.data_root] if args.data_root else [])]
-    make = [f"DATASET={args.dataset}", *([f"DATA_ROOT={args.data_root}"] if args.data_root else [])]
+    data = ["--dataset", args.dataset, *(["--data-root", args.data_root] if args.data_root else []),
+            *(["--split", args.split] if args.split else [])]
+    train, train_root = args.train or args.dataset, args.train_root or args.data_root
+    make = [f"DATASET={train}", *([f"DATA_ROOT={train_root}"] if train_root else [])]
     runs = {"shallow": Path(args.runs_shallow), "deep": Path(args.runs_deep)}
     logs, maps, scores, kernels = {}, {}, {}, {}
     for net, weights in (("shallow", runs["shallow"] / "weights.npz"), ("deep", runs["deep"] / "weights.caffemodel")):
@@ -94,7 +98,7 @@ def _plan(args):
                                                     "--out", score)
         kernels[net] = Path(f"{kernel}.npy"), _module("models.summary", *model, "--out", kernel)
 
-    compare = partial(comparison, args.dataset, args.data_root, args.predictions)
+    compare = partial(comparison, args.dataset, args.data_root, args.predictions, split=args.split)
     yield "comparison.png", maps.values(), compare
     yield "comparison-maps.png", maps.values(), partial(compare, style="map")
     for net in COLOURS:
@@ -112,8 +116,8 @@ def _draw_filters(file, net, path):
     filters(read_filters(file), path, f"{net.capitalize()} net, filters of the first layer")
 
 
-def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
-    """Draw test images in rows: image, ground truth, shallow net, deep net.
+def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay", split=None):
+    """Draw images in rows: image, ground truth, shallow net, deep net.
 
     Parameters
     ----------
@@ -121,15 +125,17 @@ def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay"):
     predictions : path of a folder with shallow/predictions.h5 and deep/predictions.h5
     path : path of the PNG to write
     rows : int
-        Number of images, spread evenly over the split that is scored.
+        Number of images, spread evenly over the split.
     style : "overlay" or "map"
         Maps as heat over the image, or as grey maps as the paper prints them.
+    split : str or None
+        None: the split that is scored.
     """
     from data.dataset import scored_split
     from data.maps import open_maps
 
     draw = {"overlay": overlay, "map": grey_map}[style]
-    samples = open_dataset(dataset, scored_split(dataset), root)
+    samples = open_dataset(dataset, split or scored_split(dataset), root)
     maps = [open_maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
     with_density = [index for index, sample in enumerate(samples) if sample.has_density]
     if not with_density:

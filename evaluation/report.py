@@ -7,7 +7,7 @@ FIRST = "comparison.png"  # shown before the tables of the paper
 FIGURES = {  # in the order of the page
     FIRST: "Figures 1 and 5: image, ground truth, shallow net and deep net; maps as heat over the image",
     "comparison-maps.png": "Figures 1 and 5 with grey maps, as the paper prints them",
-    "scatter.png": "Scores per test image: shallow net against deep net",
+    "scatter.png": "Scores per image: shallow net against deep net",
     "filters-shallow.png": "Figure 3: filters of the shallow net's first layer; after the demo preset still close to "
                            "their initial values",
     "filters-deep.png": "Figure 3: filters of the deep net's first layer",

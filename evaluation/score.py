@@ -12,7 +12,7 @@ an image cannot be scored, the reason is written in its row, the other images ar
 Conventions: "mit" is the MIT benchmark's (evaluation/metrics.py), which takes the negatives of shuffled AUC (points
 that count as not fixated) from the fixations of 10 other, randomly chosen images; "salicon" is the SALICON server's
 (evaluation/salicon.py), which takes them from all other images. Information gain (IG) is measured relative to the
-centre prior of the training images.
+centre prior of the training images: those of --train, if the model was trained on another data set.
 """
 import contextlib
 import csv
@@ -24,7 +24,8 @@ from pathlib import Path
 
 from common.arguments import Parser
 from common.errors import UserError, run
-from data.options import add_dataset_arguments, open_dataset
+from data.dataset import base_name, scored_split
+from data.options import add_dataset_arguments, add_training_arguments, open_dataset, open_training
 from evaluation.baselines import BASELINES, LABELS, MODELS, ONE_HUMAN, chance, one_human, saved_centre_prior
 from evaluation.conventions import CONVENTIONS
 from evaluation.metrics import METRICS
@@ -50,6 +51,7 @@ def main():
     parser.add_argument("--model", metavar="NAME",
                         help="name of the model in tables (default: as in the file, or the folder's name)")
     add_dataset_arguments(parser, default="synthetic")
+    add_training_arguments(parser)
     parser.add_argument("--split", help="split to score (default: test, or val if the fixations of the test split are "
                                         "not public)")
     parser.add_argument("--out", required=True, metavar="OUT",
@@ -65,17 +67,17 @@ def main():
                         help='address of a Dask cluster, or "local" to start one on this machine')
     args = parser.parse_args()
 
-    from data.dataset import scored_split
-
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # fails before the long work, not after it
     dataset = open_dataset(args.dataset, args.split or scored_split(args.dataset), args.data_root)
     _check_ground_truth(args, dataset)
+    training = open_training(args)
     with _workers(args.dask, args.jobs):
         maps, model = _open_predictions(args, dataset) if args.predictions else (None, LABELS[args.baseline])
-        prior = saved_centre_prior(args.dataset, args.data_root, args.prior, args.jobs, scored=dataset.names)
+        prior = saved_centre_prior(training, args.prior, args.jobs, scored=dataset.names)
         rows = score(dataset, maps=maps or _baseline_maps(args, prior), prior=prior,
                      convention=CONVENTIONS[args.convention], seed=args.seed, jobs=args.jobs)
-    summary = {"model": args.model or model, "dataset": dataset.name, "edition": dataset.about["edition"],
+    summary = {"model": args.model or model, "train": training.name, "dataset": dataset.name,
+               "edition": dataset.about["edition"], "trained": count_training_images(dataset, training),
                "split": dataset.split, "convention": args.convention, "seed": args.seed, "images": len(dataset),
                "failed": sum(bool(row["error"]) for row in rows),
                "lacking": dict(Counter(row["lacks"] for row in rows if row["lacks"])), "metrics": summarise(rows)}
@@ -151,6 +153,22 @@ def score_image(index, *, dataset, maps, prior, convention, source, seed):
         return {**row, **score_prediction(maps(index, sample), fixations=fixations, density=sample.density)}
     except (UserError, ValueError) as error:
         return {**row, "error": str(error)}
+
+
+def count_training_images(dataset, training):
+    """Count the images of a split that are training images, too, so that their scores are no test of a model.
+
+    Parameters
+    ----------
+    dataset, training : data.dataset.Dataset
+
+    Returns
+    -------
+    int
+        0 for different data sets, where equal names of images mean nothing.
+    """
+    same = base_name(dataset.name) == base_name(training.name)
+    return len(set(dataset.names) & set(training.names)) if same else 0
 
 
 def what_is_lacking(sample, observers=False):
@@ -286,6 +304,9 @@ def _report(out, rows, summary):
     print(f"{summary['model']} on {len(rows)} {summary['split']} images of {summary['dataset']}: " + ", ".join(
         f"{name} {value['mean']:.3f}" + (f" ({value['nan']} undefined)" if value["nan"] else "") if value["n"]
         else f"{name} undefined" for name, value in summary["metrics"].items()))
+    if summary["trained"]:
+        print(f"warning: {summary['trained']} of {len(rows)} images are training images of {summary['train']}; their "
+              "scores are no test of the model", file=sys.stderr)
     for lacks, count in summary["lacking"].items():
         print(f"{count} of {len(rows)} images have {lacks}")
     return _report_failures(out, [row for row in rows if row["error"]], len(rows))

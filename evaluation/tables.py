@@ -2,18 +2,20 @@
 
 Writes the tables to OUT/NAME.md, .tex (booktabs), .csv (one line per number) and .json, and OUT/index.html: one file
 with the tables and figures of all runs in OUT. Numbers of the paper carry their source, numbers of the run the number
-of images. Below both is their difference; each caption states whether they are comparable.
+of images. All models and scores of the run are in the first table. Tables 3 to 6 repeat them only beside rows of the
+paper that are of the same data, with the difference if the training is the paper's too; otherwise they state whether
+the models are in the paper's order.
 """
-import csv
-import io
 from pathlib import Path
 
 from common.arguments import Parser
 from common.errors import UserError, run
+from data.dataset import base_name
 from evaluation.baselines import ONE_HUMAN
+from evaluation.comparable import COUNTS, compare_order, differences, has_same_data, read_table
+from evaluation.formats import to_csv, to_latex, to_markdown
 from evaluation.metrics import METRICS, TABLE_METRICS
 
-PAPER = Path(__file__).resolve().parent / "paper"
 # score files of a run, in the order of the tables
 MODELS = {"shallow": "Shallow net", "deep": "Deep net", "one-human": "One human", "bms": "BMS", "gbvs": "GBVS",
           "itti": "Itti", "centre-prior": "Centre prior", "chance": "Chance"}
@@ -22,10 +24,9 @@ COUNTERPARTS = {"Shallow Convnet": "shallow", "Deep Convnet": "deep", "Baseline:
                 "Baseline: GBVS": "gbvs", "GBVS": "gbvs", "Baseline: Itti": "itti"}
 HEADINGS = {"SIM": "Similarity", "CC": "CC", "AUC-shuffled": "AUC shuffled", "AUC-Borji": "AUC Borji",
             "AUC-Judd": "AUC Judd", "NSS": "NSS", "KL": "KL", "IG": "IG", "EMD": "EMD"}
-# rows of the paper that are comparable with a run of the paper preset on this data set; the fixations of test sets are
-# not public
-COMPARABLE = {"SALICON validation": "salicon", "iSUN validation": "isun"}
-PAPER_LINE, OUR_LINE, DIFFERENCE_LINE, MEASURED_LINE = "paper", "this run", "difference", "measured"
+PAPER_LINE, OUR_LINE, DIFFERENCE_LINE = "paper", "this run", "difference"  # kinds of lines
+MEASURED_LINE, ORDER_LINE = "measured", "order"
+ORDER_ROW = "Pairs of models in the paper's order"
 
 
 def main():
@@ -38,7 +39,9 @@ def main():
     parser.add_argument("--runs", metavar="FOLDER", nargs="*", default=[],
                         help="run folders of the trainings, for their settings and versions")
     parser.add_argument("--figures", metavar="FOLDER", help="folder with NAME/*.png of evaluation.figures")
-    parser.add_argument("--data-root", metavar="FOLDER", help="folder of the data set on disk")
+    parser.add_argument("--data-root", metavar="FOLDER", help="folder of the data set that is scored, on disk")
+    parser.add_argument("--train-root", metavar="FOLDER",
+                        help="folder of the data set of the training (default: --data-root)")
     parser.add_argument("--preset", default="demo",
                         help="preset of the nets' training, demo or paper, for the captions (default: %(default)s)")
     parser.add_argument("--name", required=True, help="name of this run's files, such as synthetic-demo")
@@ -51,8 +54,8 @@ def main():
     out = Path(args.out)
     scores = read_scores(args.scores)
     nets = {net: read_json(Path(args.nets) / f"{net}.json") for net in ("shallow", "deep")}
-    tables = build(scores, nets, args.data_root, args.preset)
     runs = {Path(folder).name: read_json(Path(folder) / "config.json") for folder in args.runs}
+    tables = build(scores, nets, {"scored": args.data_root, "train": args.train_root or args.data_root}, args.preset)
     write_text(out / f"{args.name}.md", "\n".join(to_markdown(table) for table in tables))
     write_text(out / f"{args.name}.tex", "\n".join(to_latex(table) for table in tables))
     write_text(out / f"{args.name}.csv", to_csv(tables))
@@ -84,7 +87,8 @@ def read_scores(folder):
     about = {}
     for model, score in scores.items():
         try:
-            about[model] = [score[key] for key in ("dataset", "edition", "split", "images", "convention", "seed")]
+            about[model] = [score[key] for key in ("train", "dataset", "edition", "split", "images", "convention",
+                                                   "seed")]
             missing = set(METRICS) - set(score["metrics"])
         except (KeyError, TypeError) as error:
             missing = [error]
@@ -97,7 +101,7 @@ def read_scores(folder):
     return scores
 
 
-def build(scores, nets, root, preset):
+def build(scores, nets, roots, preset):
     """Build all tables as data.
 
     Parameters
@@ -106,8 +110,8 @@ def build(scores, nets, root, preset):
         Files of evaluation.score for one data set, by model.
     nets : dict of dict
         Files of models.summary, by net.
-    root : path or None
-        Folder of the data set.
+    roots : dict of path or None
+        Folders of the data sets: "scored" and "train".
     preset : str
         Preset of the nets' training, for the captions.
 
@@ -118,16 +122,18 @@ def build(scores, nets, root, preset):
         as printed) and rows. A row has name, line (paper, this run, difference or measured), cells (text by column),
         values (numbers by column, None where there is none) and notes (texts of the last columns).
     """
-    return [this_run(scores, preset), table_1(nets), table_2(scores, root),
-            *(compared(number, scores, preset) for number in (3, 4, 5, 6))]
+    return [this_run(scores, preset), table_1(nets), table_2(scores, roots),
+            *(compared(number, scores, nets) for number in (3, 4, 5, 6))]
 
 
 def this_run(scores, preset):
     """Build the table of this run: all models and metrics, with 95% intervals."""
     about = _about(scores)
     rows = [{**_ours(scores[model], MODELS[model], METRICS), "notes": []} for model in _scored_models(scores)]
-    return _table(f"This run: {about['dataset']}, {preset} preset", METRICS, rows,
-                  f"{_description(about)}; nets trained with the {preset} preset. Mean over images ± half the "
+    trained = "" if about["train"] == about["dataset"] else f" on {about['train']}"
+    return _table(f"This run: {about['dataset']}, {preset} preset" + (f", nets trained{trained}" if trained else ""),
+                  METRICS, rows,
+                  f"{_description(about)}; nets trained{trained} with the {preset} preset. Mean over images ± half the "
                   "bootstrap 95% interval. KL and EMD: lower is better. IG: in bits, against the training images' "
                   "centre prior. "
                   + _undefined(scores) + _demo_note(preset), notes=())
@@ -136,7 +142,7 @@ def this_run(scores, preset):
 def table_1(nets):
     """Build Table 1, the memory of both nets: as printed, as counted in the nets, the difference, as measured."""
     rows = []
-    for printed in _read(1):
+    for printed in read_table(1):
         name = printed["quantity"]
         paper = {net: float(printed[net]) for net in nets}
         ours = {net: nets[net]["memory"][name] for net in nets}
@@ -147,7 +153,7 @@ def table_1(nets):
         if any(measured.values()):
             rows.append(_row(name, MEASURED_LINE, measured, "{:.0f}", ["growth of the process on this machine"]))
     count = {net: nets[net]["values"]["parameters"] for net in nets}
-    error = nets["shallow"]["memory"]["Parameters"] - float(_read(1)[1]["shallow"])
+    error = nets["shallow"]["memory"]["Parameters"] - float(read_table(1)[1]["shallow"])
     return _table("Table 1: memory, MiB of float32", ("shallow", "deep"), rows,
                   f"One image. {count['shallow']:,} and {count['deep']:,} parameters; training counts the data "
                   f"twice. The paper's parameters of the shallow net are {error:.2f} MiB short of the sum over its own "
@@ -159,23 +165,29 @@ def table_1(nets):
                   headings=("Shallow", "Deep"), notes=("Source",), first="Memory")
 
 
-def table_2(scores, root):
+def table_2(scores, roots):
     """Build Table 2, the data sets: those of the paper, and that of this run as it is on disk."""
     columns = ("images", "capture", "observers", "train", "validation", "test")
-    rows = [_text_row(row["dataset"], PAPER_LINE, row, columns, row["source"]) for row in _read(2)]
+    rows = [_text_row(row["dataset"], PAPER_LINE, row, columns, row["source"]) for row in read_table(2)]
     about = _about(scores)
-    splits = {column: _load_split(about["dataset"], split, root)
+    for name, root in {about["train"]: roots["train"], about["dataset"]: roots["scored"]}.items():
+        rows.append(_row_of_table_2(name, root, columns))
+    return _table("Table 2: data sets", columns, rows,
+                  "The lines of this run give training / test where they differ; each net takes its validation "
+                  "images from the training images. Comparable: "
+                  + ("yes." if {base_name(about["train"]), base_name(about["dataset"])} <= COUNTS.keys()
+                     else "no, it is another data set."),
+                  headings=[column.capitalize() for column in columns], notes=("Source",), first="Data set")
+
+
+def _row_of_table_2(name, root, columns):
+    """Build the row of a data set as it is on this disk."""
+    splits = {column: _load_split(name, split, root)
               for column, split in (("train", "train"), ("validation", "val"), ("test", "test"))}
     texts = {key: " / ".join(dict.fromkeys(dataset.about[key] for dataset in splits.values() if dataset))
-             for key in ("images", "capture", "observers")}
+             for key in ("images", "capture", "observers", "edition")}
     counts = {column: len(dataset) if dataset else "" for column, dataset in splits.items()}
-    rows.append(_text_row(about["dataset"], OUR_LINE, {**texts, **counts}, columns,
-                          f"counted on disk; {about['edition']}"))
-    return _table("Table 2: data sets", columns, rows,
-                  "The line of this run gives training / test where they differ; each net takes its validation "
-                  "images from the training images. Comparable: "
-                  + ("yes." if _base(about) in COMPARABLE.values() else "no, it is another data set."),
-                  headings=[column.capitalize() for column in columns], notes=("Source",), first="Data set")
+    return _text_row(name, OUR_LINE, {**texts, **counts}, columns, f"counted on disk; {texts['edition']}")
 
 
 def _load_split(dataset, split, root):
@@ -188,68 +200,40 @@ def _load_split(dataset, split, root):
         return None
 
 
-def compared(number, scores, preset):
-    """Build Table 3, 4, 5 or 6: each row of the paper with this run's if it has that model, then this run's others."""
-    about, rows, models, sets = _about(scores), [], set(), []
-    for printed in _read(number):
-        model = COUNTERPARTS.get(printed["model"])
-        sets.append(printed["dataset"])
+def compared(number, scores, nets):
+    """Build Table 3, 4, 5 or 6: the paper's rows, this run's where the data are the same, and the order of models."""
+    rows, reasons, labels = [], {}, {}
+    for printed in read_table(number):
+        label, model = printed["dataset"], COUNTERPARTS.get(printed["model"])
+        labels.setdefault(label, []).append(printed)
         values = {name: float(printed[name]) if printed[name] else None for name in TABLE_METRICS}
-        row = _row(printed["model"], PAPER_LINE, values, "{}", [printed["dataset"], "", printed["source"]])
+        row = _row(printed["model"], PAPER_LINE, values, "{}", [label, "", printed["source"]])
         row["cells"] = {name: printed[name] or "not reported" for name in TABLE_METRICS}  # as printed: .60, 0.8230
         rows.append(row)
-        if model in scores:
+        if model in scores and has_same_data(label, scores[model]):
             ours = _ours(scores[model], printed["model"], TABLE_METRICS)
-            rows += [ours, _difference(row, ours, _comparable([printed["dataset"]], about, preset)[0])]
-            models.add(model)
-    rows += [_ours(scores[model], MODELS[model], TABLE_METRICS)
-             for model in _scored_models(scores) if model not in models]
-    return _table(f"Table {number}: {_listed(sets)}", TABLE_METRICS, rows,
-                  _caption(number, sets, about, preset, scores))
+            rows.append(ours)
+            reasons[printed["model"]] = differences(scores[model], nets[model].get("training"))
+            if not reasons[printed["model"]]:
+                rows.append(_difference(row, ours))
+    sentences = []
+    means = {name: {metric: value["mean"] for metric, value in scores[model]["metrics"].items()}
+             for name, model in COUNTERPARTS.items() if model in scores}
+    for label, printed in labels.items():
+        agreement, other_order = compare_order(printed, means)
+        if any(total for _, total in agreement.values()):
+            rows.append(_order_row(label, agreement, scores))
+        sentences += [f"{better} is ahead of {worse} here in {_listed([HEADINGS[metric] for metric in metrics])}, "
+                      f"not in the paper ({label})." for (better, worse), metrics in other_order.items()]
+    return _table(f"Table {number}: {_listed(labels)}", TABLE_METRICS, rows,
+                  " ".join([*_caption(number, scores, reasons), *sentences]))
 
 
-def to_markdown(table):
-    """Format a table as Markdown."""
-    header = table["header"]
-    lines = [f"## {table['title']}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _cells(table)]
-    return "\n".join([*lines, "", table["caption"], ""])
-
-
-def to_latex(table):
-    """Format a table as LaTeX for a paper; needs the booktabs package."""
-    def escape(text):
-        for character in "&%#_":
-            text = text.replace(character, f"\\{character}")
-        return text.replace("±", "$\\pm$")
-    text_columns = len(table["header"]) - len(table["columns"]) - len(table["notes"])
-    lines = ["\\begin{table}", "\\centering", f"\\caption{{{escape(table['title'] + '. ' + table['caption'])}}}",
-             f"\\begin{{tabular}}{{{'l' * text_columns}{'r' * len(table['columns'])}{'l' * len(table['notes'])}}}",
-             "\\toprule", " & ".join(escape(cell) for cell in table["header"]) + " \\\\", "\\midrule"]
-    previous = None
-    for row, cells in zip(table["rows"], _cells(table), strict=True):
-        if previous not in (None, row["name"]):
-            lines.append("\\addlinespace")
-        previous = row["name"]
-        lines.append(" & ".join(escape(cell) for cell in cells) + " \\\\")
-    return "\n".join([*lines, "\\bottomrule", "\\end{tabular}", "\\end{table}", ""])
-
-
-def to_csv(tables):
-    """Format all tables as one CSV: one line per number, with all digits, 95% interval and number of images."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", "model", "line", "column", "value", "low", "high", "n", "data", "source"])
-    for table in tables:
-        for row in table["rows"]:
-            notes = dict(zip(table["notes"], row["notes"]))
-            for column in table["columns"]:
-                detail = row.get("details", {}).get(column, {})
-                value = row["values"].get(column)
-                writer.writerow([table["title"], row["name"], row["line"], column,
-                                 row["cells"][column] if value is None else value, detail.get("low"),
-                                 detail.get("high"), detail.get("n"), notes.get("Data", ""), notes.get("Source", "")])
-    return text.getvalue()
+def _order_row(label, agreement, scores):
+    """Build the row with the number of pairs of models that are in the paper's order."""
+    row = _row(ORDER_ROW, ORDER_LINE, {}, "{}", [label, str(_about(scores)["images"]), "means of this run"])
+    row["cells"] = {metric: f"{same} of {total}" if total else "" for metric, (same, total) in agreement.items()}
+    return row
 
 
 def _table(title, columns, rows, caption, headings=None, notes=("Data", "Images", "Source"), first="Model"):
@@ -286,47 +270,39 @@ def _mean_and_interval(detail):
     return f"{detail['mean']:.3f} ± {(detail['high'] - detail['low']) / 2:.3f}"
 
 
-def _difference(paper, ours, comparable):
+def _difference(paper, ours):
     values = {column: None if None in (paper["values"][column], ours["values"][column])
               else ours["values"][column] - paper["values"][column] for column in paper["values"]}
-    return _row(paper["name"], DIFFERENCE_LINE, values, "{:+.3f}",
-                ["", "", "comparable" if comparable else "not comparable"])
+    return _row(paper["name"], DIFFERENCE_LINE, values, "{:+.3f}", ["", "", "this run less the paper"])
 
 
-def _comparable(sets, about, preset):
-    """Return whether this run is comparable with these data sets of the paper, and a list of reasons if not."""
-    reasons = []
-    if not any(COMPARABLE.get(name) == _base(about) for name in sets):
-        reasons.append(f"{about['dataset']} is not {_listed(sets)}")
-    if preset != "paper":
-        reasons.append(f"the nets were trained with the {preset} preset")
-    if about["convention"] != "mit":
-        reasons.append(f"this run uses the {about['convention']} convention, the paper the MIT benchmark's")
-    return not reasons, reasons
+def _caption(number, scores, reasons):
+    """Return the sentences of a caption: what of this run is in the table, and why not the rest.
 
-
-def _caption(number, sets, about, preset, scores):
-    comparable, reasons = _comparable(sets, about, preset)
-    servers = ("The fixations of MIT300 are not public: the benchmark's server computes its scores, none is computed "
-               f"here. The lines of this run are scores on {about['dataset']} instead. The paper's lines are "
-               "second-hand where marked unverified. ") if number == 6 else ""
-    verdict = ("Comparable: yes, where the data are the same. " if comparable else
-               f"Comparable: no; {'; '.join(reasons)}. The differences place this run beside the paper; they do not "
-               "measure how well it reproduces the paper. ")
-    return f"{servers}{verdict}This run: {_description(about)}. {_undefined(scores)}{_demo_note(preset)}".strip()
+    `reasons` has the differences from the paper's training of each model whose row has the same data.
+    """
+    about, sentences = _about(scores), []
+    if number == 6:
+        sentences.append("The fixations of MIT300 are not public: the benchmark's server computes its scores, none is "
+                         "computed here. The paper's rows are second-hand where marked unverified.")
+    if reasons:
+        sentences.append(f"This run: {_description(about)}. {_undefined(scores)}".strip())
+        sentences += [f"{model} is comparable with the paper." if not differing else
+                      f"{model} is not comparable with the paper, so no difference is printed: {'; '.join(differing)}."
+                      for model, differing in reasons.items()]
+    else:
+        sentences.append(f"No row is of the data of this run ({_description(about)}), so no difference is printed; "
+                         "the scores of this run are in the first table.")
+    return [*sentences, f"{ORDER_ROW}: of the pairs that both have, without ties in the paper, by the means alone."]
 
 
 def _about(scores):
     return next(iter(scores.values()))
 
 
-def _base(about):
-    """Return the data set's name without its options."""
-    return about["dataset"].split("+")[0]
-
-
 def _description(about):
-    return (f"{about['dataset']} {about['split']}, {about['images']} images ({about['edition']}), "
+    trained = "" if about["train"] == about["dataset"] else f"trained on {about['train']}, scored on "
+    return (f"{trained}{about['dataset']} {about['split']}, {about['images']} images ({about['edition']}), "
             f"{about['convention']} convention")
 
 
@@ -344,7 +320,9 @@ def _undefined(scores):
     models = _scored_models(scores)
     count = sum(value["nan"] for model in models for value in scores[model]["metrics"].values())
     failed = {MODELS[model]: scores[model]["failed"] for model in models if scores[model]["failed"]}
-    return ((f"{count} undefined scores are left out of the means. " if count else "")
+    trained = _about(scores).get("trained")
+    return ((f"{trained} of these images are training images: their scores are no test. " if trained else "")
+            + (f"{count} undefined scores are left out of the means. " if count else "")
             + "".join(f"{model}: {number} images could not be scored. " for model, number in failed.items())
             + "".join(f"{text}. " for text in dict.fromkeys(_lacking(scores))))
 
@@ -365,18 +343,6 @@ def _demo_note(preset):
 def _listed(names):
     names = list(dict.fromkeys(names))
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
-
-
-def _cells(table):
-    """Return the rows as lists of texts."""
-    has_line_column = table["header"][1] == ""
-    return [[row["name"], *([row["line"]] if has_line_column else []),
-             *(row["cells"][column] for column in table["columns"]), *row["notes"]] for row in table["rows"]]
-
-
-def _read(number):
-    with open(PAPER / f"table{number}.csv", newline="", encoding="utf-8") as handle:
-        return list(csv.DictReader(handle))
 
 
 if __name__ == "__main__":

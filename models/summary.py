@@ -1,7 +1,8 @@
 """python -m models.summary: count the blobs and parameters of a net (Table 1) and export its first filters.
 
 Writes OUT.json: every blob and parameter with its shape, the four rows of Table 1 in MiB of float32, and the memory
-that training and prediction take on this machine, with one image each. With --weights it also writes OUT.npy: the
+that training and prediction take on this machine, with one image each; with the weights of a training run, also what
+it was trained on and which settings differ from the paper's. With --weights it also writes OUT.npy: the
 filters of the first layer, float32 (filters, rows, columns, 3), RGB, as correlation kernels (Figure 3).
 """
 import math
@@ -11,6 +12,8 @@ import numpy as np
 from common.arguments import Parser
 from common.errors import run
 from common.files import atomic, write_json
+from common.runs import read_config
+from data.dataset import base_name
 from models import NETS
 from models.memory import measure_memory
 
@@ -32,13 +35,43 @@ def main():
         from deep.summary import summary
 
     blobs, parameters, filters = summary(args.weights)
-    description = {**summarise(args.net, blobs, parameters), "measured": measure_memory(args.net)}
+    description = {**summarise(args.net, blobs, parameters), "measured": measure_memory(args.net),
+                   "training": describe_training(args.weights, args.net)}
     write_json(f"{args.out}.json", description)
     if filters is not None:
         with atomic(f"{args.out}.npy") as scratch:
             np.save(scratch, filters)
     print(to_text(description))
     print(f"{args.out}.json" + (f" and .npy, {len(filters)} filters" if filters is not None else ""))
+
+
+def describe_training(weights, net):
+    """Describe what a net was trained on, and what differs from the paper.
+
+    Parameters
+    ----------
+    weights : path or None
+    net : "shallow" or "deep"
+
+    Returns
+    -------
+    dict or None
+        "dataset" (name with options), "images" (their number), "differences" (list of str). None without weights and
+        without the config.json of this project beside them.
+    """
+    settings = read_config(weights, net).get("settings") if weights else None
+    if not settings:
+        return None
+    data = settings["data"]
+    if net == "shallow":
+        from shallow.settings import differences_from_paper
+
+        differences = differences_from_paper(settings, base_name(data["dataset"]))
+    else:
+        from deep.solver import differences_from_paper
+
+        differences = differences_from_paper(settings)
+    return {"dataset": data["dataset"], "images": data["images"], "differences": differences}
 
 
 def summarise(net, blobs, parameters):

@@ -34,6 +34,7 @@ PRESETS = {
              "validate_every": 5},
 }
 CONV3_FILTERS = {"salicon": 128, "isun": 64}  # section 3.2
+NO_DIFFERENCE = ("preset", "validate_every", "updates", "seed")  # settings whose values the paper leaves open
 LOSSES = ("squared", "l1", "cross-entropy")
 
 
@@ -69,6 +70,26 @@ def resolve(preset, conv3_filters=128, seed=2016, **overrides):
     if settings["loss"] == "cross-entropy" and tuple(settings["target_range"]) != (0.0, 1.0):
         raise ValueError("the cross-entropy loss needs maps in [0, 1]; give --target-range 0 1, or another preset")
     return {name: list(value) if isinstance(value, tuple) else value for name, value in settings.items()}
+
+
+def differences_from_paper(settings, dataset):
+    """List the settings of a training that differ from the paper's.
+
+    Parameters
+    ----------
+    settings : dict, as returned by `resolve`
+    dataset : str
+        Name of the training set, which decides the maps of conv3.
+
+    Returns
+    -------
+    list of str
+    """
+    if settings["preset"] != "paper":
+        return [f"trained with the {settings['preset']} preset"]
+    paper = resolve("paper", conv3_filters=CONV3_FILTERS.get(dataset, 128))
+    return [f"trained with {name} {settings[name]} instead of {value}" for name, value in paper.items()
+            if name not in NO_DIFFERENCE and settings.get(name, value) != value]
 
 
 def architecture(settings):

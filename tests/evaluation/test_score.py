@@ -81,13 +81,13 @@ def test_a_saved_centre_prior_is_used_and_a_foreign_one_rejected(tmp_path, prior
     training = load("synthetic", "train")
     made_of = f"synthetic: 1000 images, {training.names[0]} to {training.names[-1]}, seed 2016"
     np.savez(path, prior=prior, made_of=np.array(made_of))
-    np.testing.assert_array_equal(baselines.saved_centre_prior("synthetic", None, path), prior)
+    np.testing.assert_array_equal(baselines.saved_centre_prior(training, path), prior)
     np.savez(path, prior=prior, made_of=np.array("osie: 400 images"))
     with pytest.raises(UserError, match="is the centre prior of osie"):
-        baselines.saved_centre_prior("synthetic", None, path)
+        baselines.saved_centre_prior(training, path)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match="not a saved centre prior"):
-        baselines.saved_centre_prior("synthetic", None, path)
+        baselines.saved_centre_prior(training, path)
 
 
 def test_other_fixations_are_of_other_images(few):
@@ -212,13 +212,11 @@ def test_sets_of_one_and_two_images_can_be_scored(convention, count):
     assert cc["n"] == count and (cc["low"] is None) == (count == 1), "one score has no interval"
 
 
-def test_there_is_no_centre_prior_of_the_scored_image_itself_or_without_fixations(tmp_path, monkeypatch):
+def test_there_is_no_centre_prior_of_the_scored_image_itself_or_without_fixations(tmp_path):
     path = tmp_path / "prior.npz"
     for fixations, scored in (([], ["0"]), ([[(5, 5)]], ["0"]), ([[], []], ["7"])):
-        monkeypatch.setattr(baselines, "open_dataset", lambda *_, fixations=fixations: toy(fixations))
-        assert baselines.saved_centre_prior("toy", None, path, scored=scored) is None and not path.exists()
-    monkeypatch.setattr(baselines, "open_dataset", lambda *_: toy([[(5, 5)], []]))
-    prior = baselines.saved_centre_prior("toy", None, path, scored=["0"])
+        assert baselines.saved_centre_prior(toy(fixations), path, scored=scored) is None and not path.exists()
+    prior = baselines.saved_centre_prior(toy([[(5, 5)], []]), path, scored=["0"])
     assert prior.shape == (480, 640) and prior.max() == 1 and path.exists()
 
 

@@ -4,7 +4,14 @@ import csv
 import numpy as np
 import pytest
 
-from common.files import read_json
+from common.files import read_json, write_json
+from deep.preprocess import TRAIN_SIZE
+from deep.prototxt import SOLVER
+from deep.solver import differences_from_paper as differences_of_deep
+from deep.solver import resolve_solver
+from models.summary import describe_training
+from shallow.settings import differences_from_paper as differences_of_shallow
+from shallow.settings import resolve
 from tests.conftest import REPOSITORY, command, one_line
 
 # values, and filters of the first layer
@@ -12,6 +19,38 @@ EXPECTED = {"shallow": ({"data": 601_216, "parameters": 64_392_512}, (32, 5, 5, 
             "deep": ({"data": 32_414_400, "parameters": 25_806_209}, (96, 7, 7, 3))}
 # the paper's 244.64 MiB of the shallow net are 1.00 too low; its total of the deep net adds rounded numbers
 ERRATA = {("shallow", "Parameters"): 1, ("shallow", "Total (train)"): 1, ("shallow", "Total (test)"): 1}
+
+
+DATA = {"dataset": "salicon", "images": 10000, "preset": "paper", "val": 1000}
+
+
+@pytest.mark.parametrize("change, differences", [
+    ({}, []), ({"seed": 7}, []), ({"preset": "demo"}, ["trained with the demo preset"]),
+    ({"epochs": 20, "max_norm": None}, ["trained with epochs 20 instead of 1000",
+                                        f"trained with max_norm None instead of {resolve('paper')['max_norm']}"])])
+def test_differences_of_the_shallow_net_from_the_paper(change, differences):
+    assert differences_of_shallow({**resolve("paper"), **change}, "salicon") == differences
+    isun = {**resolve("paper", conv3_filters=64), **change}
+    assert differences_of_shallow(isun, "isun") == differences
+    assert differences or differences_of_shallow(isun, "salicon") == ["trained with conv3_filters 64 instead of 128"]
+
+
+@pytest.mark.parametrize("change, differences", [
+    ({}, []), ({"vgg": None}, ["trained from random weights, not from VGG_CNN_M"]),
+    ({"data": {**DATA, "preset": "demo"}}, ["trained with the demo preset"]),
+    ({"solver": {"max_iter": 720, "random_seed": 1}}, ["trained with max_iter 720 instead of 24000"])])
+def test_differences_of_the_deep_net_from_the_paper(change, differences):
+    solver = resolve_solver(SOLVER, "paper", TRAIN_SIZE, 1000, seed=2016)
+    settings = {"data": DATA, "vgg": "VGG_CNN_M.caffemodel", **change, "solver": {**solver, **change.get("solver", {})}}
+    assert differences_of_deep(settings) == differences
+
+
+def test_the_training_of_weights_is_described(tmp_path):
+    settings = {**resolve("demo"), "data": {**DATA, "dataset": "osie+gaze=mouse", "images": 400}}
+    write_json(tmp_path / "config.json", {"net": "shallow", "settings": settings, "predict": {}, "versions": {}})
+    assert describe_training(tmp_path / "weights.npz", "shallow") == {
+        "dataset": "osie+gaze=mouse", "images": 400, "differences": ["trained with the demo preset"]}
+    assert describe_training(None, "deep") is None is describe_training(tmp_path / "other/weights.npz", "shallow")
 
 
 @pytest.mark.parametrize("net", [pytest.param("shallow", marks=pytest.mark.slow), "deep"])
