@@ -9,6 +9,8 @@ Events and messages that are used (EyeLink user manual; Data Viewer's protocol o
     MSG time !V TRIAL_VAR image path                   the image of a trial without IMGLOAD; at the end of the trial
     MSG time TRIALID n / TRIAL_RESULT n                the borders of a trial
     EFIX eye start end duration x y pupil              a fixation; x and y are "." or huge while the eye was lost
+
+A fixation that began before the image was shown belongs to no image. Of recordings of both eyes, the left eye is used.
 """
 from collections import Counter
 from dataclasses import replace
@@ -22,7 +24,7 @@ from data.tables import NO_POSITION, Table, open_text
 SUFFIX = ".asc"
 LOST = 1e7  # pixels; a position beyond this is EyeLink's mark for a lost eye
 IMAGE_VARIABLES = ("image", "img", "stimulus", "stim", "image_file", "filename")
-BEFORE_IMAGE = "were made before an image was shown"
+BEFORE_IMAGE, OTHER_EYE = "began before an image was shown", "are of the right eye; the left eye is used"
 
 
 def read_asc(path):
@@ -42,52 +44,62 @@ def read_asc(path):
     UserError
         The file has no fixation events, or its messages name no image.
     """
-    points, images, screens, dropped = [], [], {}, Counter()
-    screen, image, trial_start, fixations = Screen(), None, 0, 0
+    rows, screens, screen, image, onset, trial_start = [], {}, Screen(), None, 0, 0
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             fields = line.split()
             if fields[:1] == ["EFIX"]:
-                fixations += 1
-                point = _position(fields, path, number)
-                if point is None:
-                    dropped[NO_POSITION] += 1
-                else:
-                    points.append(point)
-                    images.append(image)
+                start, point = _fixation(fields, path, number)
+                # None: before the image; TRIAL_VAR may name it
+                rows.append([fields[1], point, image if image is None or start >= onset else BEFORE_IMAGE])
             elif fields[:1] == ["MSG"] and len(fields) > 2:
                 words = fields[2:]
                 if words[0] in ("DISPLAY_COORDS", "GAZE_COORDS") and len(words) >= 5:
                     screen = replace(screen, size=_screen_size(words, path, number))
                 elif words[:2] == ["!V", "IMGLOAD"]:
                     image, screens[image] = _image_load(words[2:], screen, path, number)
-                elif words[:2] == ["!V", "TRIAL_VAR"] and len(words) > 3 and words[2].lower() in IMAGE_VARIABLES:
-                    # of the whole trial; IMGLOAD is more exact
-                    name = " ".join(words[3:])
-                    images[trial_start:] = [name if image is None else image for image in images[trial_start:]]
+                    onset = _numbers(fields[1:2], path, number)[0]
+                elif words[:2] == ["!V", "TRIAL_VAR"] and len(words) > 3 and words[2].lower() in IMAGE_VARIABLES \
+                        and image is None:
+                    name = " ".join(words[3:])  # of the whole trial; IMGLOAD is more exact
+                    rows[trial_start:] = [[eye, point, name] for eye, point, _ in rows[trial_start:]]
                     screens.setdefault(name, screen)
                 elif words[0] == "TRIALID":
-                    image, trial_start = None, len(images)
-    if not fixations:
+                    image, trial_start = None, len(rows)
+    if not rows:
         raise UserError(f"{path}: has no EFIX lines; convert the recording with events: edf2asc -e")
-    with_image = [row for row, image in enumerate(images) if image is not None]
-    if not with_image:
+    if not screens:
         raise UserError(f"{path}: no message names an image (!V IMGLOAD or !V TRIAL_VAR image); export a fixation "
                         "report with the column image from Data Viewer instead")
-    dropped[BEFORE_IMAGE] += len(images) - len(with_image)
-    return Table(np.array(points, np.float64).reshape(-1, 2)[with_image], [images[row] for row in with_image], None,
-                 screen, screens, dropped, "EyeLink ASC: EFIX events, images placed as in its messages")
+    return _select(rows, screen, screens)
 
 
-def _position(fields, path, number):
-    """Return the position of an EFIX line, or None if the eye was lost."""
-    if fields[5:7].count("."):
-        return None
+def _select(rows, screen, screens):
+    """Build the Table of the fixations of one eye that have a position and an image; count the others."""
+    both = {eye for eye, _, _ in rows} >= {"L", "R"}
+    points, images, dropped = [], [], Counter()
+    for eye, point, image in rows:
+        if both and eye == "R":
+            dropped[OTHER_EYE] += 1
+        elif image in (None, BEFORE_IMAGE):
+            dropped[BEFORE_IMAGE] += 1
+        elif point is None:
+            dropped[NO_POSITION] += 1
+        else:
+            points.append(point)
+            images.append(image)
+    return Table(np.array(points, np.float64).reshape(-1, 2), images, None, screen, screens, dropped,
+                 "EyeLink ASC: EFIX events, images placed as in its messages")
+
+
+def _fixation(fields, path, number):
+    """Return the start of an EFIX line, and its position, or None if the eye was lost."""
     try:
-        point = float(fields[5]), float(fields[6])
+        start = float(fields[2])
+        point = None if "." in fields[5:7] else (float(fields[5]), float(fields[6]))
     except (ValueError, IndexError) as error:
         raise UserError(f"{path}: line {number} is a damaged EFIX line; convert the recording again") from error
-    return point if max(map(abs, point)) < LOST else None
+    return start, point if point and max(map(abs, point)) < LOST else None
 
 
 def _screen_size(words, path, number):

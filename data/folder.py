@@ -6,6 +6,7 @@
                    NAME/PERSON.csv, ...     a file per observer
                    ANY.csv, .tsv, .json     a table of many images, with a column for the image
                    ANY.asc                  an EyeLink recording
+                   PERSON/...               exports of Pupil Labs: .../surfaces/fixations_on_surface_NAME.csv
     fixations.csv, .tsv, .json, .asc        the same tables beside images/
     sub-01/...                              BIDS, see data/bids.py
     maps/          NAME.png, .jpg, .npy, .mat, ...    density map; computed from the fixations where it is missing
@@ -33,6 +34,10 @@ FOLDERS = {"images": ("images", "stimuli"), "fixations": ("fixations", "fixation
 TABLES = (*tables.SUFFIXES, eyelink.SUFFIX)
 MAPS = (".npy", ".mat", *IMAGE_SUFFIXES)
 IGNORED = {"thumbs.db", "desktop.ini"}  # written by Windows
+SURFACE_PREFIX = "fixations_on_surface_"  # Pupil Labs: a surface has the name of its image
+# other files of its exports; its fixations.csv is in pixels of the camera
+SURFACE_EXPORT = ("fixations", "gaze", "surface", "surf_", "export_info", "blinks", "pupil", "world", "annotations",
+                  "heatmap", "head_pose", "imu", "info", "saccades", "3d_eye_states")
 RESULTS = "output"  # CAT2000's subfolders of images that are no stimuli
 OWN_SPLITS = ("train", "val", "test")
 MAX_NAMED = 3
@@ -89,16 +94,16 @@ class _Content:
     Attributes
     ----------
     images, maps : dict of str: Path
-    single, persons : dict of str: Path, and of str: list of Path
-        Fixation files of a whole image, and those of its single observers.
+    single, persons : dict of str: Path, and of str: list of (Path, str)
+        Fixation files of a whole image, and those of its single observers with their names.
     tables : dict of str: list of (Table, row numbers, file)
         Rows of tables of many images.
     notes, faults : list of str
     """
 
     def __init__(self, root, columns, given):
-        self.root, self.columns, self.given = root, columns, given
-        self.notes, self.faults = [], []
+        self.root, self.bids_root, self.columns, self.given = root, root, columns, given
+        self.notes, self.faults, self.unmatched = [], [], []
         folders = {kind: _subfolder(root, kind) for kind in FOLDERS}
         self.images = self._find_images(folders["images"])
         self._lookup = _Lookup(self.images)
@@ -110,6 +115,8 @@ class _Content:
             self._sort_maps(folders["maps"])
         self.with_data = [name for name in self.images
                           if any(name in files for files in (self.single, self.persons, self.tables, self.maps))]
+        # a cross between the images is no fault; if images lack fixations, their names may differ
+        (self.notes if len(self.with_data) == len(self.images) else self.faults).extend(self.unmatched)
         if without := [name for name in self.images if name not in set(self.with_data)] if self.with_data else []:
             self.faults.append(f"{_listed(without, 'image')} without fixations and density map, not used; add one, or "
                                "remove the images")
@@ -136,8 +143,8 @@ class _Content:
 
     def files(self, names):
         """Return all files of some images."""
-        lists = [[self.images[name], self.single.get(name), *self.persons.get(name, []), self.maps.get(name),
-                  *(path for _, _, path in self.tables.get(name, []))] for name in names]
+        lists = [[self.images[name], self.single.get(name), *(path for path, _ in self.persons.get(name, [])),
+                  self.maps.get(name), *(path for _, _, path in self.tables.get(name, []))] for name in names]
         return sorted({path for paths in lists for path in paths if path})
 
     def _find_images(self, folder):
@@ -160,8 +167,11 @@ class _Content:
 
     def _sort_fixations(self, folder):
         """Assign the files of fixations/ to images; return those that can be tables of many images."""
-        many, other = [], []
-        for path in _files(folder):
+        if recordings := bids.find_recordings(folder):
+            self.bids_root = folder
+            return recordings
+        many, other, files = [], [], self._sort_surfaces(folder)
+        for path in files:
             suffix, relative = path.suffix.lower(), path.relative_to(folder)
             name = self._lookup.find(_relative(path, folder))
             person_of = self._lookup.find(relative.parent.as_posix()) if len(relative.parts) > 1 else None
@@ -172,7 +182,7 @@ class _Content:
                     raise UserError(f"{path}: {self.single[name].name} has the same name; keep one file per image")
                 self.single[name] = path
             elif person_of:
-                self.persons.setdefault(person_of, []).append(path)
+                self.persons.setdefault(person_of, []).append((path, path.stem))
             elif suffix in TABLES:
                 many.append(path)
             else:
@@ -181,6 +191,22 @@ class _Content:
             self.faults.append(f"{_listed(other, 'file')} of fixations/ match no image or have another format, not "
                                "used; give each file the name of its image")
         return many
+
+    def _sort_surfaces(self, folder):
+        """Assign Pupil Labs' fixations on surfaces to images; return the files that are not of its exports."""
+        files = _files(folder)
+        surfaces = [path for path in files if path.name.lower().startswith(SURFACE_PREFIX)]
+        unmatched = []
+        for path in surfaces:
+            if name := self._lookup.find(path.stem[len(SURFACE_PREFIX):]):
+                self.persons.setdefault(name, []).append((path, path.parent.relative_to(folder).as_posix()))
+            else:
+                unmatched.append(path.name)
+        self._add_unmatched(folder, sorted(set(unmatched)))
+        if not surfaces:
+            return files
+        return [path for path in files if not path.name.lower().startswith(SURFACE_EXPORT)
+                or self._lookup.find(_relative(path, folder))]
 
     def _root_tables(self):
         """Return the recordings of a BIDS data set, or else the tables beside images/."""
@@ -192,7 +218,7 @@ class _Content:
         if path.suffix.lower() == eyelink.SUFFIX:
             return eyelink.read_asc(path)
         if path.name.endswith(bids.RECORDING):
-            return bids.read_recording(path, self.root)
+            return bids.read_recording(path, self.bids_root)
         return tables.read_table(path, self.columns)
 
     def _add_tables(self, paths):
@@ -222,11 +248,17 @@ class _Content:
                 self.tables.setdefault(name, []).append((table, rows, path))
             else:
                 unmatched.append(label)
-        if unmatched:
-            self.faults.append(f"{path}: has fixations on {_listed(unmatched, 'image')} not in images/; not used")
+        self._add_unmatched(path, unmatched)
         self.notes.append(f"{path.name}: {table.columns}")
+        if table.screen.unit == "fraction" and "size" not in self.given:
+            self.notes.append(f"{path.name}: fractions are taken as fractions of the image; if the image did not fill "
+                              "the screen, add the option +screen=1920x1080")
         self.notes += [f"{path.name}: {count:,} rows {reason}; dropped"
                        for reason, count in table.dropped.items() if count]
+
+    def _add_unmatched(self, path, labels):
+        if labels:
+            self.unmatched.append(f"{path}: has fixations on {_listed(labels, 'image')} not in images/; not used")
 
     def _sort_maps(self, folder):
         other = []
@@ -244,10 +276,9 @@ class _Content:
 
     def _read_fixations(self, name, shape):
         """Read all fixations of an image; see `data.dataset.Fixations`."""
-        pieces = [read_fixations(path, shape, self.columns, self.given) for path in
-                  [self.single.get(name), *self.persons.get(name, [])] if path]
-        labels = [None, *(path.stem for path in self.persons.get(name, []))][-len(pieces):] if pieces else []
-        pieces = [piece if label is None else _of_observer(piece, label) for piece, label in zip(pieces, labels)]
+        files = [(self.single[name], None)] if name in self.single else []
+        pieces = [_of_observer(read_fixations(path, shape, self.columns, self.given), label)
+                  for path, label in [*files, *self.persons.get(name, [])]]
         for table, rows, path in self.tables.get(name, []):
             positions, observers = table.select(rows)
             stated = table.screens.get(table.images[rows[0]], table.screen)
@@ -320,6 +351,9 @@ def _to_fixations(positions, observers, place, shape):
 
 
 def _of_observer(fixations, label):
+    """Return fixations with this observer; None: with those of the file."""
+    if label is None:
+        return fixations
     return fixations._replace(observers=np.full(len(fixations.points), label, object))
 
 

@@ -49,12 +49,15 @@ FIXATION_EVENTS = {"fixation", "visual intake", "fix", "efix"}
 # 0 or false: not a fixation on the image
 VALIDITY = ("fpogv", "on_surf", "on_srf", "on_surface", "fixation_detected_on_surface")
 REPEATED = ("fpogid", "eye_movement_type_index", "fixationindex")  # one fixation can take several rows: its number
+EYES = ("eye_l_r", "eye")  # whose values begin with l or r; of a person's two eyes, the left one is used
+SURFACE = "on_surf"  # of Pupil Labs: a fixation has a row per frame of the camera, all with its fixation_id
 MISSING = {"", ".", "nan", "na", "n/a", "null", "none", "-", "--"}
 COMMENTS = ("#", "%")
 SEPARATORS = {"\t": "tab", ";": "semicolon", ",": "comma"}  # in the order of preference; otherwise spaces
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 NUMBER = re.compile(r"[-+]?[\d.,]+([eE][-+]?\d+)?")
 NO_POSITION, NOT_FIXATION, INVALID = "have no position", "are not fixations", "are marked as invalid or off the image"
+OTHER_EYE = "are of the right eye; the left eye is used"
 BLOCK_SIZE = 1 << 20  # bytes
 
 
@@ -241,8 +244,9 @@ def _rows_of_object(entry, columns):
 def _collect(path, columns, rows, kind, names, of_one_image, decimal_comma=False):
     """Build the Table from numbered rows of text fields."""
     places, screen = _find_columns(path, columns, names, of_one_image)
-    dropped, points, labels, previous = Counter(), [], [], None
-    repeated = _find(columns, REPEATED)
+    dropped, points, labels, eyes, previous = Counter(), [], [], [], None
+    repeated = _find(columns, (*REPEATED, *(["fixation_id"] if SURFACE in columns else [])))
+    eye = _find(columns, EYES)
     for number, row in _fixation_rows(_check_widths(rows, len(columns), path), columns, dropped):
         point = [_number(_field(row, places[axis]), path, number, decimal_comma) for axis in ("x", "y")]
         missing = sum(map(math.isnan, point))
@@ -259,12 +263,28 @@ def _collect(path, columns, rows, kind, names, of_one_image, decimal_comma=False
         previous = key
         points.append(point)
         labels.append(label)
+        eyes.append("" if eye is None else _field(row, eye)[:1].lower())
+    points, labels = _left_eye(points, labels, eyes, dropped)
     images, observers = ([label[index] for label in labels] if key in places else None
                          for index, key in enumerate(("image", "observer")))
+    if observers is not None and not any(observers):
+        observers = None  # an empty column, as Gazepoint's USER
     names = ", ".join(f"{key} = {columns[place]}" for key, place in places.items())
     below = ", y from below" if screen.origin == "bottom" else ""
     return Table(np.array(points, np.float64).reshape(-1, 2), images, observers, screen, {}, dropped,
                  f"{names}; {screen.unit}{below}; {kind}")
+
+
+def _left_eye(points, labels, eyes, dropped):
+    """Drop the right eye's points of persons whose left eye was recorded, too; count them in `dropped`."""
+    eyes_of = {}
+    for (_, observer), eye in zip(labels, eyes):
+        eyes_of.setdefault(observer, set()).add(eye)
+    indices = [index for index, ((_, observer), eye) in enumerate(zip(labels, eyes))
+               if not (eye == "r" and "l" in eyes_of[observer])]
+    if len(indices) < len(points):
+        dropped[OTHER_EYE] = len(points) - len(indices)
+    return [points[index] for index in indices], [labels[index] for index in indices]
 
 
 def _check_widths(rows, width, path):

@@ -55,6 +55,17 @@ def test_fixations_are_assigned_to_the_images_that_were_shown(bids):
     assert any("1 rows were made while no image was shown" in note for note in dataset.notes)
 
 
+def test_the_data_set_can_lie_in_fixations(bids):
+    (bids / "stimuli").rename(bids / "images")
+    for name in ("a", "b"):  # with images of its own and tables that are no fixations
+        write_noise(bids / f"fixations/stimuli/{name}.png", *SHAPE, np.random.default_rng(0))
+    for path in ("sub-01", "task-look_events.json", "task-look_physio.json"):
+        (bids / path).rename(bids / "fixations" / path)
+    (bids / "fixations/participants.tsv").write_text("participant_id\nsub-01\n")
+    dataset = load("folder", "all", bids)
+    assert dataset.open("a").fixations.tolist() == [[10, 5], [20, 30]] and not dataset.faults
+
+
 def test_events_can_be_indexed_by_row_and_durations_in_seconds(bids):
     folder = bids / "sub-01/beh"
     write_tsv(folder / f"{RUN}_recording-eye1_physioevents.tsv.gz",

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.eyelink import BEFORE_IMAGE, read_asc
+from data.eyelink import BEFORE_IMAGE, OTHER_EYE, read_asc
 from data.tables import NO_POSITION
 
 SHAPE = (48, 64)
@@ -36,7 +36,7 @@ def test_messages_place_the_image_on_the_screen(tmp_path, load, position, expect
 
 def test_the_image_can_be_named_at_the_end_of_the_trial(tmp_path):
     text = HEAD + trial("", (512, 384), end="MSG\t1200 !V TRIAL_VAR image p3.png") + trial(
-        "MSG\t1300 !V IMGLOAD CENTER p4.png 512 384", (480, 360), end="MSG\t1400 !V TRIAL_VAR image other.png")
+        "MSG\t1000 !V IMGLOAD CENTER p4.png 512 384", (480, 360), end="MSG\t1400 !V TRIAL_VAR image other.png")
     table = read(tmp_path, text)
     assert table.images == ["p3.png", "p4.png"]
     assert table.screens["p3.png"].to_image(table.points[:1], SHAPE).tolist() == [[32, 24]]  # in the centre of the screen
@@ -46,6 +46,22 @@ def test_lost_eyes_and_fixations_before_an_image_are_dropped_and_counted(tmp_pat
     text = HEAD + trial("", (5, 5)) + trial("MSG\t1 !V IMGLOAD CENTER p0.png 512 384", (512, 384), (".", "."), ("1e+08", "1e+08"))
     table = read(tmp_path, text)
     assert table.points.tolist() == [[512, 384]] and table.dropped == {NO_POSITION: 2, BEFORE_IMAGE: 1}
+
+
+def test_a_fixation_that_began_before_the_image_is_dropped_even_if_the_trial_names_the_image(tmp_path):
+    text = HEAD + trial("EFIX L   990\t1090\t101\t  7\t  7\t    900\nMSG\t995 !V IMGLOAD CENTER p4.png 512 384", (480, 360),
+                        end="MSG\t1400 !V TRIAL_VAR image p4.png")
+    table = read(tmp_path, text)
+    assert table.points.tolist() == [[480, 360]] and table.dropped == {BEFORE_IMAGE: 1}
+
+
+def test_of_two_eyes_the_left_one_is_used(tmp_path):
+    text = HEAD + trial("MSG\t1 !V IMGLOAD CENTER p0.png 512 384", (512, 384), (520, 384),
+                        end="EFIX R   1000\t1180\t181\t  514\t  384\t    900")
+    table = read(tmp_path, text)
+    assert table.points.tolist() == [[512, 384], [520, 384]] and table.dropped == {OTHER_EYE: 1}
+    table = read(tmp_path, text.replace("EFIX L", "EFIX R"))
+    assert len(table.points) == 3 and not table.dropped, "a recording of the right eye alone"
 
 
 @pytest.mark.parametrize("text, message", [

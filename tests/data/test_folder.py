@@ -198,8 +198,44 @@ def test_one_table_has_the_fixations_of_all_images(own, place):
     dataset = load("folder", "all", own)
     assert len(dataset) == 10  # p9 has a density map
     assert dataset.open("p3").fixations.tolist() == [[4, 2], [4, 2]] and dataset.open("p3").observers.tolist() == [0, 1]
-    assert not dataset.open("p9").has_fixations and "1 image (q.png) not in images/" in dataset.faults[0]
+    assert not dataset.open("p9").has_fixations
+    assert any("1 image (q.png) not in images/" in note for note in dataset.notes) and not dataset.faults
     assert Path(place).name + ": x = x, y = y, image = image, observer = subject" in dataset.notes[0]
+    (own / "maps/p9.png").unlink()
+    faults = load("folder", "all", own).faults
+    assert "1 image (q.png) not in images/" in faults[0] and "p9" in faults[1], "p9's fixations may have another name"
+
+
+def test_an_empty_column_of_observers_names_none(own):
+    only_images(own)
+    for person, x in (("User 1", 5), ("User 2", 7)):
+        write_csv(own / f"fixations/{person}.csv", "MEDIA_NAME,USER,FPOGX,FPOGY,FPOGV",
+                  [(f"p{index}", "", x / 10, 0.5, 1) for index in range(10)])
+    assert load("folder", "all", own).open("p3").observers.tolist() == [0, 1], "each file has an observer of its own"
+    assert any("if the image did not fill the screen, add the option +screen=" in note for note in load("folder", "all", own).notes)
+    (own / "fixations/User 2.csv").unlink()
+    assert load("folder", "all", own).open("p3").observers is None
+
+
+def test_exports_of_pupil_labs_are_read_as_they_are(own):
+    only_images(own)
+    header = "world_timestamp,world_index,fixation_id,start_timestamp,duration,dispersion,norm_pos_x,norm_pos_y,x_scaled,y_scaled,on_surf"
+    for person, x in (("P1", 0.5), ("P2", 0.25)):
+        export = own / "fixations" / person / "000/exports/000"
+        (export / "surfaces").mkdir(parents=True)
+        for index in range(10):
+            row = (1.0, 3, 7, 0.9, 200, 1.1)
+            write_csv(export / f"surfaces/fixations_on_surface_p{index}.csv", header,
+                      [(*row, x, 0.4, 1, 1, True), (*row, x, 0.5, 1, 1, True), (2.0, 4, 8, 1.9, 200, 1.1, 1.5, 0.5, 1, 1, False)])
+            write_csv(export / f"surfaces/gaze_positions_on_surface_p{index}.csv", "x_norm,y_norm,on_surf", [(0.1, 0.1, True)])
+        write_csv(export / "fixations.csv", "id,start_timestamp,duration,norm_pos_x,norm_pos_y", [(7, 0.9, 200, 0.9, 0.9)])
+        write_csv(export / "export_info.csv", "key,value", [("Player Software Version", "3.5")])
+    dataset = load("folder", "all", own)
+    assert dataset.faults == []
+    sample = dataset.open("p3")
+    height, width = sample.shape
+    np.testing.assert_allclose(sample.fixations, [[width / 2, height / 2], [width / 4, height / 2]])
+    assert sample.observers.tolist() == [0, 1], "a fixation takes several rows, each recording has an observer"
 
 
 def test_several_tables_are_of_one_observer_each(own):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.tables import NO_POSITION, NOT_FIXATION, normalise, read_table
+from data.tables import NO_POSITION, NOT_FIXATION, OTHER_EYE, normalise, read_table
 
 POINTS = [[27.5, 17.25], [11, 34.5], [63.5, 0]]
 
@@ -154,3 +154,14 @@ def test_json_of_another_form_is_an_error(tmp_path, text):
 def test_names_are_compared_without_case_and_punctuation():
     assert normalise(" Fixation point X (MCSnorm)") == "fixation_point_x_mcsnorm"
     assert np.unique([normalise(name) for name in ("x-px", "X px", "x_px")]).tolist() == ["x_px"]
+
+
+def test_smi_rows_of_the_right_eye_are_dropped_where_the_left_one_was_recorded(tmp_path):
+    rows = [("a.jpg", person, "Fixation", eye, x, 3) for person, eyes in (("P1", "Left Right"), ("P2", "Right"))
+            for eye, x in zip(eyes.split(), (10, 12))]
+    path = tmp_path / "Event Statistics.txt"
+    path.write_text("\n".join("\t".join(map(str, row)) for row in [
+        ("Stimulus", "Participant", "Category", "Eye L/R", "Fixation Position X [px]", "Fixation Position Y [px]"), *rows]))
+    table = read_table(path)
+    assert table.points.tolist() == [[10, 3], [10, 3]] and table.observers == ["P1", "P2"]
+    assert table.dropped == {OTHER_EYE: 1}
