@@ -47,7 +47,7 @@ def test_numbers_are_unique_and_in_order():
     assert [int(row["number"]) for row in LEDGER] == list(range(1, len(LEDGER) + 1))
 
 
-def test_the_named_tests_the_ledger_pass():
+def test_the_tests_of_the_ledger_pass():
     """Runs last (tests/conftest.py): of the tests that the ledger names, those of this run have passed."""
     for row in LEDGER:
         for name in named_tests(row):
