@@ -5,6 +5,7 @@ import numpy as np
 
 from common.errors import UserError
 from common.images import IMAGE_SUFFIXES
+from common.isolated import isolated
 from data.dataset import WrongRoot
 
 LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError)  # raised if a file has another layout
@@ -88,8 +89,9 @@ def read_mat(path, variable=None):
     return variables[variable]
 
 
+@isolated
 def read_mat_variables(path):
-    """Read all variables of a .mat file, of version 7.3 (HDF5) or older.
+    """Read all variables of a .mat file, of version 7.3 (HDF5) or older, in a process of its own.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def read_mat_variables(path):
     Raises
     ------
     UserError
-        The file is missing or damaged.
+        The file is missing or damaged, or needs more time or memory than `common.isolated` allows.
     """
     import scipy.io
 
@@ -110,6 +112,8 @@ def read_mat_variables(path):
         raise UserError(f"{path}: missing; unpack the archive again") from error
     except NotImplementedError:  # 7.3
         return _read_mat_73(path)
+    except MemoryError:
+        raise
     except Exception as error:  # scipy raises a different class for each kind of damage
         raise UserError(f"{path}: cannot be read as a .mat file ({error}); copy the file again") from error
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from common.errors import UserError, os_error_message
 from common.images import IMAGE_SUFFIXES
+from common.isolated import isolated
 
 MAP_SUFFIXES = (".npy", ".mat", *IMAGE_SUFFIXES)
 LSUN_VARIABLE = "I"
@@ -64,11 +65,13 @@ def decode_map(file, suffix, source):
         The content is damaged, or is not a map.
     """
     file = io.BytesIO(file) if isinstance(file, bytes) else file
-    read = {".npy": _read_npy, ".mat": _read_mat}.get(suffix.lower(), _read_image)
+    read = {".npy": _read_npy}.get(suffix.lower(), _read_image)
     try:
-        values = read(file)
+        values = _read_mat(source, file.read()) if suffix.lower() == ".mat" else read(file)
     except NotAMap as error:
         raise UserError(f"{source}: {error}") from error
+    except UserError:
+        raise
     except MemoryError as error:
         raise UserError(f"{source}: announces more values than memory holds; write it again") from error
     except Exception as error:  # each reader raises its own classes for damage
@@ -115,16 +118,24 @@ def _read_npy(file):
     return np.load(file, allow_pickle=False)
 
 
-def _read_mat(file):
+@isolated
+def _read_mat(source, data):
+    """Read the map in the bytes of a .mat file."""
     import scipy.io
 
-    head = file.read(MAT_HEADER + len(HDF5_SIGNATURE))
-    file.seek(0)
+    head, file = data[:MAT_HEADER + len(HDF5_SIGNATURE)], io.BytesIO(data)
     is_hdf5 = HDF5_SIGNATURE in (head[:len(HDF5_SIGNATURE)], head[MAT_HEADER:])
-    variables = _read_mat_73(file) if is_hdf5 else scipy.io.loadmat(file)
-    # names in damaged files can be any bytes
-    return _map_variable({name: value for name, value in variables.items()
-                          if name.isidentifier() and not name.startswith("__")})
+    try:
+        variables = _read_mat_73(file) if is_hdf5 else scipy.io.loadmat(file)
+        # names in damaged files can be any bytes
+        return _map_variable({name: value for name, value in variables.items()
+                              if name.isidentifier() and not name.startswith("__")})
+    except NotAMap as error:
+        raise UserError(f"{source}: {error}") from error
+    except MemoryError:
+        raise
+    except Exception as error:  # each reader raises its own classes for damage
+        raise UserError(f"{source}: cannot be read as a map ({error}); write it again") from error
 
 
 def _read_mat_73(file):

@@ -18,6 +18,7 @@ import numpy as np
 
 from common.errors import UserError, os_error_message
 from common.files import atomic, need_space
+from common.isolated import isolated
 from data.hdf5_index import list_hdf5
 from data.map_files import MAP_SUFFIXES, check_size, decode_map, read_map, remove_single_axes, to_map
 
@@ -173,7 +174,9 @@ def _read_file(folder, key):
     return read_map(folder / key)
 
 
+@isolated
 def _read_hdf5(path, key):
+    """Read a map, in a process of its own."""
     import h5py
 
     source = f"{path}: {key}"
