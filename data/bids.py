@@ -58,9 +58,9 @@ def read_recording(path, root):
                for place, name in enumerate(columns) if name in ("timestamp", "x_coordinate", "y_coordinate")}
     rate, start = _number(sidecar, "SamplingFrequency", path), _number(sidecar, "StartTime", path, 0)
     shown = _images(path.with_name(f"{_run(path)}_events.tsv"))
-    points, images, dropped = [], [], Counter()
+    points, images, dropped, seconds = [], [], Counter(), _seconds(samples, rate)
     for first, last in _fixation_rows(path, root, samples, rate):
-        image = next((name for onset, end, name in shown if onset <= start + first / rate < end), None)
+        image = next((name for onset, end, name in shown if onset <= start + seconds[first] < end), None)
         position = np.column_stack([samples["x_coordinate"][first:last], samples["y_coordinate"][first:last]])
         position = position[np.isfinite(position).all(axis=1)]
         if image is None or not len(position):
@@ -71,6 +71,15 @@ def read_recording(path, root):
     observer = path.name.split("_")[0]
     return Table(np.array(points, np.float64).reshape(-1, 2), images, [observer] * len(images),
                  _screen(path, root, sidecar), {}, dropped, f"BIDS: fixations of {observer}, means of their samples")
+
+
+def _seconds(samples, rate):
+    """Return the time of each sample after the first one, by its timestamp: a recording can pause between trials."""
+    count = len(samples["x_coordinate"])
+    ticks = samples.get("timestamp")
+    if ticks is None or count < 2 or not np.isfinite(ticks).all() or not (np.diff(ticks) > 0).all():
+        return np.arange(count) / rate
+    return (ticks - ticks[0]) / (np.median(np.diff(ticks)) * rate)
 
 
 def _fixation_rows(path, root, samples, rate):
@@ -94,7 +103,8 @@ def _fixation_rows(path, root, samples, rate):
         # without an index, the onset is the number of a row, counted from 1
         first = int(onset) - 1 if index is None else int(np.searchsorted(index, onset))
         last = first + round(duration * rate) if in_seconds else int(np.searchsorted(index, onset + duration))
-        yield max(first, 0), max(last, first + 1)
+        first = min(max(first, 0), len(samples["x_coordinate"]) - 1)
+        yield first, max(last, first + 1)
 
 
 def _images(path):

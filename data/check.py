@@ -17,7 +17,9 @@ import numpy as np
 
 from common.arguments import Parser
 from common.errors import UserError, os_error_message, run
+from data.dataset import base_name
 from data.options import add_dataset_arguments, open_dataset
+from data.screen import FRACTION_LIMIT, FRACTION_MINIMUM, FRACTION_PART, SMALL_SIDE
 from data.sources import SOURCES
 
 SHEET_SAMPLES, CELL_WIDTH = 10, 240  # samples on a contact sheet; width of a cell in pixels
@@ -64,8 +66,9 @@ def check(name, split, root, out, expected, jobs=1):
     -------
     int
         Number of problems: 1 if the split cannot be opened; otherwise one per unreadable image, one per fault of the
-        folder, one if the number of images differs from the published one, one if files are missing, and one if many
-        points lie outside the frame.
+        folder, one if the number of images differs from the published one, one if files are missing, one if many
+        points lie outside the frame, one if almost all lie in its corner, and one if images of your own lack
+        fixations.
     """
     from common.parallel import in_parallel
 
@@ -100,6 +103,12 @@ def check(name, split, root, out, expected, jobs=1):
     for line in summary_lines(readable):
         print(f"  {line}")
     problems += has_wrong_positions(readable)
+    if is_corner_alone(readable):
+        print("  problem        almost all points lie within 1.5 pixels of the top left corner: they are fractions; "
+              "add the option +unit=fraction (data/README.md)")
+        problems += 1
+    # other data sets publish images without fixations
+    problems += base_name(name) == "folder" and any(entry["fixations"] == 0 for entry in readable)
     if readable:
         path = out / f"{name}-{split}.png"
         write_contact_sheet(dataset, [entry["name"] for entry in readable], path)
@@ -123,6 +132,12 @@ def has_wrong_positions(statistics):
     return outside >= WRONG_MINIMUM and outside > WRONG_FRACTION * (outside + fixations)
 
 
+def is_corner_alone(statistics):
+    """Return True if almost all points of the readable samples are fractions, most likely."""
+    corner, fixations = (sum(entry.get(key) or 0 for entry in statistics) for key in ("corner", "fixations"))
+    return fixations >= FRACTION_MINIMUM and corner >= FRACTION_PART * fixations
+
+
 def inspect_sample(sample):
     """Return the statistics of a sample, or its error.
 
@@ -130,7 +145,8 @@ def inspect_sample(sample):
     -------
     dict
         "name", "size" (W, H), "pixels" (MD5 sum of the image), "fixations" (number or None), and with fixations also
-        "outside", "missing", "repeated", "observers" (number or None) and "notes"; or "name" and "error".
+        "corner" (number of points that can be fractions), "outside", "missing", "repeated", "observers" (number or
+        None) and "notes"; or "name" and "error".
     """
     try:
         image = sample.image
@@ -142,7 +158,8 @@ def inspect_sample(sample):
         fixations = sample.fixations
         pixels = np.unique(np.floor(fixations + 0.5), axis=0)
         observers = None if sample.observers is None else len(np.unique(sample.observers))
-        return {**entry, "fixations": len(fixations), "outside": sample.outside,
+        corner = int((fixations <= FRACTION_LIMIT).all(axis=1).sum()) if min(sample.shape) > SMALL_SIDE else 0
+        return {**entry, "fixations": len(fixations), "corner": corner, "outside": sample.outside,
                 "missing": sample.missing, "repeated": len(fixations) - len(pixels), "observers": observers,
                 "notes": sample.notes}
     except UserError as error:
@@ -174,6 +191,7 @@ def summary_lines(statistics):
         return [*lines, "fixations      none published"]
     counts, observers = ([entry[key] or 0 for entry in annotated] for key in ("fixations", "observers"))
     by = f"; {min(observers)} to {max(observers)} observers per image" if max(observers) else ""
+    empty = [entry["name"] for entry in annotated if not entry["fixations"]]
     outside, missing, repeated = (sum(entry[key] for entry in annotated) for key in ("outside", "missing", "repeated"))
     total = outside + sum(counts)
     hint = ("; check whether they are [row, col] instead of [x, y], or positions on the screen: give +screen=, "
@@ -183,7 +201,8 @@ def summary_lines(statistics):
             f"outside        {outside:,} of {total:,} points lie outside the frame and are dropped{hint}",
             *([f"missing        {missing:,} rows without a position, dropped"] if missing else []),
             f"repeated       {repeated:,} points on a pixel that already has a point",
-            f"no fixations   {sum(not count for count in counts):,} images"]
+            f"no fixations   {len(empty):,} images{': ' * bool(empty)}{', '.join(empty[:MAX_NAMED])}"
+            + ", ..." * (len(empty) > MAX_NAMED)]
 
 
 def write_contact_sheet(dataset, names, path):

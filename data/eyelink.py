@@ -8,10 +8,13 @@ Events and messages that are used (EyeLink user manual; Data Viewer's protocol o
     MSG time !V IMGLOAD CENTER path x y [w h]          an image with its centre at x, y
     MSG time !V TRIAL_VAR image path                   the image of a trial without IMGLOAD; at the end of the trial
     MSG time TRIALID n / TRIAL_RESULT n                the borders of a trial
+    MSG time offset text                               the same, at time - offset
     EFIX eye start end duration x y pupil              a fixation; x and y are "." or huge while the eye was lost
 
-A fixation that began before the image was shown belongs to no image. Of recordings of both eyes, the left eye is used.
+A fixation that began before the image was shown, or after the trial, belongs to no image. Of recordings of both eyes,
+the left eye is used.
 """
+import math
 from collections import Counter
 from dataclasses import replace
 
@@ -19,12 +22,12 @@ import numpy as np
 
 from common.errors import UserError
 from data.screen import Screen
-from data.tables import NO_POSITION, Table, open_text
+from data.tables import NO_POSITION, OTHER_EYE, Table, open_text
 
 SUFFIX = ".asc"
 LOST = 1e7  # pixels; a position beyond this is EyeLink's mark for a lost eye
 IMAGE_VARIABLES = ("image", "img", "stimulus", "stim", "image_file", "filename")
-BEFORE_IMAGE, OTHER_EYE = "began before an image was shown", "are of the right eye; the left eye is used"
+NO_IMAGE = "began while no image was shown"
 
 
 def read_asc(path):
@@ -44,28 +47,32 @@ def read_asc(path):
     UserError
         The file has no fixation events, or its messages name no image.
     """
-    rows, screens, screen, image, onset, trial_start = [], {}, Screen(), None, 0, 0
+    rows, screens, screen, image, trial_start = [], {}, Screen(), None, 0
+    onset, end = -math.inf, math.inf
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
             fields = line.split()
             if fields[:1] == ["EFIX"]:
                 start, point = _fixation(fields, path, number)
-                # None: before the image; TRIAL_VAR may name it
-                rows.append([fields[1], point, image if image is None or start >= onset else BEFORE_IMAGE])
+                # None: TRIAL_VAR may name the image
+                rows.append([fields[1], point, image if onset <= start < end else NO_IMAGE])
             elif fields[:1] == ["MSG"] and len(fields) > 2:
-                words = fields[2:]
+                time, words = _message(fields, path, number)
                 if words[0] in ("DISPLAY_COORDS", "GAZE_COORDS") and len(words) >= 5:
                     screen = replace(screen, size=_screen_size(words, path, number))
                 elif words[:2] == ["!V", "IMGLOAD"]:
                     image, screens[image] = _image_load(words[2:], screen, path, number)
-                    onset = _numbers(fields[1:2], path, number)[0]
+                    onset = time
                 elif words[:2] == ["!V", "TRIAL_VAR"] and len(words) > 3 and words[2].lower() in IMAGE_VARIABLES \
                         and image is None:
                     name = " ".join(words[3:])  # of the whole trial; IMGLOAD is more exact
-                    rows[trial_start:] = [[eye, point, name] for eye, point, _ in rows[trial_start:]]
+                    rows[trial_start:] = [[eye, point, name if shown is None else shown]
+                                          for eye, point, shown in rows[trial_start:]]
                     screens.setdefault(name, screen)
                 elif words[0] == "TRIALID":
-                    image, trial_start = None, len(rows)
+                    image, trial_start, onset, end = None, len(rows), time, math.inf
+                elif words[0] == "TRIAL_RESULT":
+                    end = time
     if not rows:
         raise UserError(f"{path}: has no EFIX lines; convert the recording with events: edf2asc -e")
     if not screens:
@@ -76,13 +83,13 @@ def read_asc(path):
 
 def _select(rows, screen, screens):
     """Build the Table of the fixations of one eye that have a position and an image; count the others."""
-    both = {eye for eye, _, _ in rows} >= {"L", "R"}
+    with_left = {image for eye, _, image in rows if eye == "L"}
     points, images, dropped = [], [], Counter()
     for eye, point, image in rows:
-        if both and eye == "R":
+        if image in (None, NO_IMAGE):
+            dropped[NO_IMAGE] += 1
+        elif eye == "R" and image in with_left:
             dropped[OTHER_EYE] += 1
-        elif image in (None, BEFORE_IMAGE):
-            dropped[BEFORE_IMAGE] += 1
         elif point is None:
             dropped[NO_POSITION] += 1
         else:
@@ -100,6 +107,14 @@ def _fixation(fields, path, number):
     except (ValueError, IndexError) as error:
         raise UserError(f"{path}: line {number} is a damaged EFIX line; convert the recording again") from error
     return start, point if point and max(map(abs, point)) < LOST else None
+
+
+def _message(fields, path, number):
+    """Return the time of a message, and its words without the offset that may precede them."""
+    time, words = _numbers(fields[1:2], path, number)[0], fields[2:]
+    if len(words) > 1 and words[0].lstrip("-").isdigit():
+        return time - int(words[0]), words[1:]
+    return time, words
 
 
 def _screen_size(words, path, number):
@@ -131,4 +146,5 @@ def _numbers(words, path, number):
     try:
         return [float(word) for word in words]
     except ValueError as error:
-        raise UserError(f"{path}: line {number} has no numbers where the size of the screen is expected") from error
+        raise UserError(f"{path}: line {number} has no numbers where a time or the size of the screen is "
+                        "expected; convert the recording again") from error

@@ -3,7 +3,7 @@
     images/        NAME.jpg, .png, ...; also in subfolders: the name is then SUBFOLDER/NAME
     fixations/     NAME.csv, .tsv, .txt     a table of one image: x,y or row,col, optionally observer; pixels, 0-based
                    NAME.npy, .mat, .png     see data/points.py
-                   NAME/PERSON.csv, ...     a file per observer
+                   NAME/PERSON.csv, PERSON/NAME.csv    a file per image and observer
                    ANY.csv, .tsv, .json     a table of many images, with a column for the image
                    ANY.asc                  an EyeLink recording
                    PERSON/...               exports of Pupil Labs: .../surfaces/fixations_on_surface_NAME.csv
@@ -11,9 +11,10 @@
     sub-01/...                              BIDS, see data/bids.py
     maps/          NAME.png, .jpg, .npy, .mat, ...    density map; computed from the fixations where it is missing
 
-images/train, images/val and images/test are splits. stimuli/ or Stimuli/, FIXATIONLOCS/ and FIXATIONMAPS/ (CAT2000) are
-other names of the three folders. Without fixations, nets can be trained but not scored. Without fixations and maps,
-saliency maps can be predicted. data/README.md has the options for trackers' files.
+images/train, images/val and images/test (or training, validation, testing) are splits. stimuli/ or Stimuli/,
+FIXATIONLOCS/ and FIXATIONMAPS/ (CAT2000) are other names of the three folders. Without fixations, nets can be trained
+but not scored. Without fixations and maps, saliency maps can be predicted. data/README.md has the options for trackers'
+files.
 """
 from functools import partial
 from pathlib import Path
@@ -24,24 +25,25 @@ from common.errors import UserError
 from common.images import IMAGE_SUFFIXES, image_shape, read_image
 from data import bids, eyelink, points, tables
 from data.dataset import Dataset, Fixations, Sample, WrongRoot, split_names
-from data.layouts import find_root
-from data.maps import read_map
-from data.screen import check_points, merge, parse_screen
+from data.layouts import find_root, same_end
+from data.map_files import MAP_SUFFIXES, read_map
+from data.screen import Screen, check_points, merge, parse_screen
 
 SIGMA = 19  # pixels, as in SALICON; the option `sigma` overrides it
 FOLDERS = {"images": ("images", "stimuli"), "fixations": ("fixations", "fixationlocs"),  # in lower case
            "maps": ("maps", "fixationmaps")}
 TABLES = (*tables.SUFFIXES, eyelink.SUFFIX)
-MAPS = (".npy", ".mat", *IMAGE_SUFFIXES)
 IGNORED = {"thumbs.db", "desktop.ini"}  # written by Windows
 SURFACE_PREFIX = "fixations_on_surface_"  # Pupil Labs: a surface has the name of its image
 # other files of its exports; its fixations.csv is in pixels of the camera
 SURFACE_EXPORT = ("fixations", "gaze", "surface", "surf_", "export_info", "blinks", "pupil", "world", "annotations",
                   "heatmap", "head_pose", "imu", "info", "saccades", "3d_eye_states")
 RESULTS = "output"  # CAT2000's subfolders of images that are no stimuli
-OWN_SPLITS = ("train", "val", "test")
+OWN_SPLITS = {"train": ("train", "training"), "val": ("val", "valid", "validation"), "test": ("test", "testing")}
 MAX_NAMED = 3
 ASPECT_TOLERANCE = 0.02  # relative, between an image and a density map of another size
+FRACTIONS_OF_IMAGE = ("fractions are taken as fractions of the image; if the image did not fill the screen, add the "
+                      "option +screen=1920x1080")
 REMEDY = "give the folder that holds images/ and fixations/ or maps/"
 
 
@@ -108,9 +110,11 @@ class _Content:
         self.images = self._find_images(folders["images"])
         self._lookup = _Lookup(self.images)
         self.single, self.persons, self.maps, self.tables = {}, {}, {}, {}
-        many = self._sort_fixations(folders["fixations"]) if folders["fixations"] else self._root_tables()
-        self.several_tables = len(many) > 1
-        self._add_tables(many)
+        self._add_tables(self._sort_fixations(folders["fixations"]) if folders["fixations"] else self._root_tables())
+        beside = [path.name for path in self._root_tables() if "fix" in path.name.lower()]
+        if folders["fixations"] and beside:
+            self.faults.append(f"{_listed(beside, 'file')} beside images/ not used, because there is a folder "
+                               f"{folders['fixations'].name}/; move them into it")
         if folders["maps"]:
             self._sort_maps(folders["maps"])
         self.with_data = [name for name in self.images
@@ -125,13 +129,17 @@ class _Content:
         """Return the names of one split, sorted."""
         if not self.with_data:
             return [] if split == "train" else sorted(self.images)
-        own = {name: [image for image in self.with_data if image.startswith(f"{name}/")] for name in OWN_SPLITS}
+        own = {name: [image for image in self.with_data if image.lower().partition("/")[0] in folders]
+               for name, folders in OWN_SPLITS.items()}
         if not own["train"] or not (own["val"] or own["test"]):
             return split_names(self.with_data, split)
+        if rest := sorted(set(self.with_data).difference(*own.values())):
+            self.faults.append(f"{_listed(rest, 'image')} in none of the folders train, val and test, not used; move "
+                               "them there")
         self.notes.append("splits of your own: " + ", ".join(f"{name} {len(names):,}" for name, names in own.items())
                           + ("" if own["test"] else "; val is the test split, too"))
         own["test"] = own["test"] or own["val"]
-        return sorted({**own, "all": self.with_data}[split])
+        return sorted({**own, "all": {name for names in own.values() for name in names}}[split])
 
     def open_sample(self, sigma, name):
         """Return the Sample of an image."""
@@ -170,7 +178,7 @@ class _Content:
         if recordings := bids.find_recordings(folder):
             self.bids_root = folder
             return recordings
-        many, other, files = [], [], self._sort_surfaces(folder)
+        many, other, files, by_folder = [], [], self._sort_surfaces(folder), {}
         for path in files:
             suffix, relative = path.suffix.lower(), path.relative_to(folder)
             name = self._lookup.find(_relative(path, folder))
@@ -178,15 +186,23 @@ class _Content:
             if suffix not in (*points.SUFFIXES, *TABLES):
                 other.append(relative)
             elif name and suffix != eyelink.SUFFIX:
-                if name in self.single:
-                    raise UserError(f"{path}: {self.single[name].name} has the same name; keep one file per image")
-                self.single[name] = path
+                outer = relative.parts[:-len(Path(name).parts)]  # PERSON of PERSON/NAME.csv
+                by_folder.setdefault("/".join(outer), []).append((name, path))
             elif person_of:
                 self.persons.setdefault(person_of, []).append((path, path.stem))
             elif suffix in TABLES:
                 many.append(path)
             else:
                 other.append(relative)
+        for person, entries in by_folder.items():
+            for name, path in entries:
+                if len(by_folder) > 1 and person:
+                    self.persons.setdefault(name, []).append((path, person))
+                elif name in self.single:
+                    self.faults.append(f"{path}: not used, because {self.single[name].name} has the same name; keep "
+                                       "one file per image")
+                else:
+                    self.single[name] = path
         if other:
             self.faults.append(f"{_listed(other, 'file')} of fixations/ match no image or have another format, not "
                                "used; give each file the name of its image")
@@ -223,7 +239,7 @@ class _Content:
 
     def _add_tables(self, paths):
         """Read tables of many images; those that are none are a fault."""
-        unused = []
+        unused, unnamed, self.several_tables = [], [], False
         for path in paths:
             try:
                 table = self._read_table(path)
@@ -231,10 +247,13 @@ class _Content:
                 unused.append(str(error))
                 continue
             if table.images is None:
-                unused.append(f"{path}: has the name of no image, and no column for the image ({table.columns}); name "
-                              "the column with the option +image=NAME")
+                unnamed.append(path.name)
             else:
+                self.several_tables = self.several_tables or bool(self.tables)
                 self._add_rows(path, table)
+        if unnamed:
+            self.faults.append(f"{_listed(unnamed, 'file')} not used: the name is that of no image, and there is no "
+                               "column for the image; add the image, or name the column with the option +image=NAME")
         if unused:
             more = f" (and {len(unused) - 1} other files)" if len(unused) > 1 else ""
             self.faults.append(f"not used: {unused[0]}{more}")
@@ -251,8 +270,7 @@ class _Content:
         self._add_unmatched(path, unmatched)
         self.notes.append(f"{path.name}: {table.columns}")
         if table.screen.unit == "fraction" and "size" not in self.given:
-            self.notes.append(f"{path.name}: fractions are taken as fractions of the image; if the image did not fill "
-                              "the screen, add the option +screen=1920x1080")
+            self.notes.append(f"{path.name}: {FRACTIONS_OF_IMAGE}")
         self.notes += [f"{path.name}: {count:,} rows {reason}; dropped"
                        for reason, count in table.dropped.items() if count]
 
@@ -264,7 +282,7 @@ class _Content:
         other = []
         for path in _files(folder):
             name = self._lookup.find(_relative(path, folder))
-            if not name or path.suffix.lower() not in MAPS:
+            if not name or path.suffix.lower() not in MAP_SUFFIXES:
                 other.append(path.relative_to(folder))
             elif name in self.maps:
                 raise UserError(f"{path}: {self.maps[name].name} has the same name; keep one map per image")
@@ -277,7 +295,7 @@ class _Content:
     def _read_fixations(self, name, shape):
         """Read all fixations of an image; see `data.dataset.Fixations`."""
         files = [(self.single[name], None)] if name in self.single else []
-        pieces = [_of_observer(read_fixations(path, shape, self.columns, self.given), label)
+        pieces = [_of_observer(self._read_file(name, path, shape), label)
                   for path, label in [*files, *self.persons.get(name, [])]]
         for table, rows, path in self.tables.get(name, []):
             positions, observers = table.select(rows)
@@ -287,7 +305,18 @@ class _Content:
             pieces.append(_to_fixations(positions, observers, merge(stated, self.given), shape))
         if len(pieces) > 1 and any(piece.observers is None for piece in pieces):
             pieces = [piece._replace(observers=None) for piece in pieces]
-        return _join(pieces)
+        fixations = _join(pieces)
+        if len(pieces) > 1:  # a few points per file may be fractions, too
+            check_points(fixations.points, shape, Screen(unit=self.given.get("unit", "pixels")))
+        return fixations
+
+    def _read_file(self, name, path, shape):
+        """Read the fixations of an image from a file of its name."""
+        fixations, labels = read_fixations(path, shape, self.columns, self.given)
+        if others := sorted({label for label in labels if self._lookup.find(label) not in (None, name)}):
+            raise UserError(f"{path}: has the name of image {name}, but fixations on {_listed(others, 'other image')}; "
+                            f"give it another name, such as person-{path.name}")
+        return fixations
 
 
 class _Lookup:
@@ -297,8 +326,8 @@ class _Lookup:
         self._exact, self._stems = {}, {}
         for name in names:
             self._exact[name.lower()] = name
-            stem = name.rpartition("/")[2].lower()
-            self._stems[stem] = None if stem in self._stems else name  # None: more than one
+            self._stems.setdefault(name.rpartition("/")[2].lower(), []).append(name)
+        self._in_one_folder = len({name.rpartition("/")[0] for name in names}) < 2
 
     def find(self, label):
         """Return the name of the image that a label means, such as "p0", "P0.png" or "set\\p0.jpg"; or None."""
@@ -307,8 +336,11 @@ class _Lookup:
         for text in (label, stem if f".{suffix}" in IMAGE_SUFFIXES else label):
             if text in self._exact:
                 return self._exact[text]
-            if name := self._stems.get(text.rpartition("/")[2]):
-                return name
+            # folders must agree, unless all images are in the same one: Action/002 is not Affective/002
+            names = [name for name in self._stems.get(text.rpartition("/")[2], ())
+                     if self._in_one_folder or same_end(name.lower(), text)]
+            if len(names) == 1:
+                return names[0]
         return None
 
 
@@ -326,8 +358,8 @@ def read_fixations(path, shape, columns=None, given=None):
 
     Returns
     -------
-    data.dataset.Fixations
-        The observers are strings.
+    (data.dataset.Fixations, set of str)
+        The observers are strings. And the images that the file names, if it has a column for them.
 
     Raises
     ------
@@ -335,12 +367,19 @@ def read_fixations(path, shape, columns=None, given=None):
         The file is damaged, or holds neither points nor a fixation map.
     """
     if path.suffix.lower() not in TABLES:
-        return points.read_points(path, shape)
+        fixations, base = points.read_points(path, shape)
+        if base is None:  # a map
+            return fixations, set()
+        screen = merge(Screen(), given or {})
+        positions = fixations.points - base * (screen.unit == "pixels")
+        return fixations._replace(points=_to_fixations(positions, None, screen, shape).points), set()
     table = tables.read_table(path, columns, of_one_image=True)
     notes = [f"columns: {table.columns}", *(f"rows that {reason}; dropped" for reason in table.dropped
                                            if reason != tables.NO_POSITION)]
+    if table.screen.unit == "fraction" and "size" not in (given or {}):
+        notes.append(FRACTIONS_OF_IMAGE)
     fixations = _to_fixations(table.points, table.observers, merge(table.screen, given or {}), shape)
-    return fixations._replace(missing=table.dropped[tables.NO_POSITION], notes=tuple(notes))
+    return fixations._replace(missing=table.dropped[tables.NO_POSITION], notes=tuple(notes)), set(table.images or ())
 
 
 def _to_fixations(positions, observers, place, shape):
@@ -351,8 +390,8 @@ def _to_fixations(positions, observers, place, shape):
 
 
 def _of_observer(fixations, label):
-    """Return fixations with this observer; None: with those of the file."""
-    if label is None:
+    """Return fixations with this observer; with those of the file if it has them, or if the label is None."""
+    if label is None or fixations.observers is not None:
         return fixations
     return fixations._replace(observers=np.full(len(fixations.points), label, object))
 

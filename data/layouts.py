@@ -1,5 +1,5 @@
 """Shared helpers of the readers: find the root folder, read .mat files, list images by name, convert points."""
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from common.images import IMAGE_SUFFIXES
 from common.isolated import isolated
 from data.dataset import WrongRoot
 
+MAX_VALUES = 1 << 27  # of an array; a damaged file can announce more values than memory holds
 LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError)  # raised if a file has another layout
 
 
@@ -107,25 +108,33 @@ def read_mat_variables(path):
 
     try:
         with open(path, "rb") as file:
-            return {name: value for name, value in scipy.io.loadmat(file).items() if not name.startswith("__")}
+            return {name: _dense(value, path) for name, value in scipy.io.loadmat(file).items()
+                    if not name.startswith("__")}
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; unpack the archive again") from error
     except NotImplementedError:  # 7.3
-        return _read_mat_73(path)
-    except MemoryError:
+        return read_mat_73(path, path)
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # scipy raises a different class for each kind of damage
         raise UserError(f"{path}: cannot be read as a .mat file ({error}); copy the file again") from error
 
 
-def _read_mat_73(path):
-    """Read the arrays of a .mat file of version 7.3, which stores them transposed."""
+def read_mat_73(file, source):
+    """Read the arrays of a .mat file of version 7.3, which stores them transposed.
+
+    Parameters
+    ----------
+    file : path or binary file
+    source : object
+        Name of the file in errors.
+    """
     import h5py
 
     variables = {}
     try:
-        with h5py.File(path) as file:
-            for name, item in file.items():
+        with h5py.File(file) as content:
+            for name, item in content.items():
                 if name.startswith("#"):  # #refs#: the content of cells
                     continue
                 if not isinstance(item, h5py.Dataset) or item.dtype.kind not in "fiub":
@@ -133,10 +142,35 @@ def _read_mat_73(path):
                 elif item.attrs.get("MATLAB_empty"):
                     variables[name] = np.zeros((0, 0))
                 else:
+                    check_size(item.shape, f"{source}: {name}")
                     variables[name] = np.asarray(item[()]).T
     except (OSError, RuntimeError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: cannot be read as a .mat file of version 7.3 ({error}); copy it again") from error
+        raise UserError(f"{source}: cannot be read as a .mat file of version 7.3 ({error}); copy it again") from error
     return variables
+
+
+def check_size(shape, source):
+    """Raise UserError if an array of this shape is too large for a map or the points of an image."""
+    if np.prod([float(length) for length in shape]) > MAX_VALUES:
+        raise UserError(f"{source}: announces {' x '.join(map(str, shape))} values, more than any map has; "
+                        "write it again")
+
+
+def same_end(first, second):
+    """Return True if two paths have the same end, as far as the shorter one goes."""
+    first, second = PurePosixPath(first).parts[::-1], PurePosixPath(second).parts[::-1]
+    length = min(len(first), len(second))
+    return first[:length] == second[:length]
+
+
+def _dense(values, path):
+    """Return a sparse matrix as an array; anything else as it is."""
+    import scipy.sparse
+
+    if not scipy.sparse.issparse(values):
+        return values
+    check_size(values.shape, path)
+    return values.toarray()
 
 
 def to_points(values):

@@ -7,11 +7,11 @@ import numpy as np
 from common.errors import UserError, os_error_message
 from common.images import IMAGE_SUFFIXES
 from common.isolated import isolated
+from data.layouts import read_mat_73
 
 MAP_SUFFIXES = (".npy", ".mat", *IMAGE_SUFFIXES)
 LSUN_VARIABLE = "I"
 HDF5_SIGNATURE, MAT_HEADER = b"\x89HDF\r\n\x1a\n", 512  # of .mat files of version 7.3, which are HDF5 after a header
-MAX_PIXELS = 1 << 27  # a damaged file can announce more values than memory holds
 # JPEG may change the three equal channels of a grey map by a few levels; colour scales differ by far more
 GREY_TOLERANCE = 8
 
@@ -107,13 +107,6 @@ def remove_single_axes(values):
     return values
 
 
-def check_size(shape, source):
-    """Raise UserError if an array of this shape is too large for a map."""
-    if np.prod([float(length) for length in shape]) > MAX_PIXELS:
-        raise UserError(f"{source}: announces {' x '.join(map(str, shape))} values, more than any map has; "
-                        "write it again")
-
-
 def _read_npy(file):
     return np.load(file, allow_pickle=False)
 
@@ -126,29 +119,16 @@ def _read_mat(source, data):
     head, file = data[:MAT_HEADER + len(HDF5_SIGNATURE)], io.BytesIO(data)
     is_hdf5 = HDF5_SIGNATURE in (head[:len(HDF5_SIGNATURE)], head[MAT_HEADER:])
     try:
-        variables = _read_mat_73(file) if is_hdf5 else scipy.io.loadmat(file)
+        variables = read_mat_73(file, source) if is_hdf5 else scipy.io.loadmat(file)
         # names in damaged files can be any bytes
         return _map_variable({name: value for name, value in variables.items()
                               if name.isidentifier() and not name.startswith("__")})
     except NotAMap as error:
         raise UserError(f"{source}: {error}") from error
-    except MemoryError:
+    except (MemoryError, UserError):
         raise
     except Exception as error:  # each reader raises its own classes for damage
         raise UserError(f"{source}: cannot be read as a map ({error}); write it again") from error
-
-
-def _read_mat_73(file):
-    """Read the numeric variables of a .mat file of version 7.3; MATLAB stores arrays transposed."""
-    import h5py
-
-    variables = {}
-    with h5py.File(file) as content:
-        for name, item in content.items():
-            if isinstance(item, h5py.Dataset) and item.dtype.kind in "fiub":
-                check_size(item.shape, name)
-                variables[name] = np.asarray(item[()]).T
-    return variables
 
 
 def _map_variable(variables):

@@ -20,7 +20,8 @@ from common.errors import UserError, os_error_message
 from common.files import atomic, need_space
 from common.isolated import isolated
 from data.hdf5_index import list_hdf5
-from data.map_files import MAP_SUFFIXES, check_size, decode_map, read_map, remove_single_axes, to_map
+from data.layouts import check_size, same_end
+from data.map_files import MAP_SUFFIXES, decode_map, read_map, remove_single_axes, to_map
 
 PREDICTIONS = "predictions.h5"  # written by models.predict
 ARCHIVES = (".npz", ".json", ".zip", ".h5", ".hdf5")  # files that hold all maps
@@ -260,7 +261,12 @@ def _read_zip(path, key):
 
 def _list_salicon(path, names):
     """List the maps of the SALICON challenge's JSON. An image's number is that at the end of its name, as in COCO."""
-    numbers = {int(match[0]): name for name in names or () if (match := re.search(r"\d+$", name))}
+    numbers = {}
+    for name in names or ():
+        number = int(match[0]) if (match := re.search(r"\d+$", name)) else None
+        if number is not None and numbers.setdefault(number, name) != name:
+            raise UserError(f"{path}: names images by number, but the names {numbers[number]} and {name} have the same "
+                            "one; write one file per map, with the names of the images")
     places = {}
     with open(path, "rb") as file:
         try:
@@ -305,8 +311,8 @@ def _match(path, keys, names, pattern):
     matches = {}
     for name in names:
         form = pattern.replace("{name}", name)
-        same_end = [key for key in by_last.get(PurePosixPath(form).name, ()) if _same_end(_without_suffix(key), form)]
-        candidates = [form] if form in keys else by_stem.get(form) or same_end
+        similar = [key for key in by_last.get(PurePosixPath(form).name, ()) if same_end(_without_suffix(key), form)]
+        candidates = [form] if form in keys else by_stem.get(form) or similar
         if len(candidates) > 1:
             raise UserError(f"{path}: both {candidates[0]} and {candidates[1]} are maps of image {name}; "
                             "keep one map per image")
@@ -314,13 +320,6 @@ def _match(path, keys, names, pattern):
             matches[name] = candidates[0]
     _check_matches(path, matches, keys, names, pattern)
     return matches
-
-
-def _same_end(first, second):
-    """Return True if two paths have the same end, as far as the shorter one goes."""
-    first, second = PurePosixPath(first).parts[::-1], PurePosixPath(second).parts[::-1]
-    length = min(len(first), len(second))
-    return first[:length] == second[:length]
 
 
 def _check_matches(path, matches, keys, names, pattern):

@@ -10,15 +10,17 @@
 import numpy as np
 
 from common.errors import UserError, os_error_message
-from common.images import IMAGE_SUFFIXES
 from data.dataset import Fixations
-from data.layouts import read_mat_variables, to_zero_based
+from data.layouts import read_mat_variables
+from data.map_files import MAP_SUFFIXES
 from data.maps import read_map
 from data.salicon import read_mat_fixations
 
-SUFFIXES = (".npy", ".mat", *IMAGE_SUFFIXES)
+SUFFIXES = MAP_SUFFIXES
 JPEG = (".jpg", ".jpeg")
 FEW_LEVELS = 8  # grey levels above 0, up to which every level above 0 is a fixation: marks, or numbers of fixations
+# of the marked pixels of a fixation map with more levels, the mean number of marked ones among the four neighbours
+ISOLATED = 1.5
 # of the pixels brighter than a tenth of the maximum, the fraction of middle grey from which a map is a density map
 DIM, MIDDLE, DENSITY_FRACTION = 0.1, (0.25, 0.75), 0.2
 
@@ -33,8 +35,9 @@ def read_points(path, shape):
 
     Returns
     -------
-    data.dataset.Fixations
-        Points float32.
+    (data.dataset.Fixations, int or None)
+        The points as in the file, and the number of its first row and column, 0 or 1; or the marked pixels of a map,
+        and None.
 
     Raises
     ------
@@ -43,15 +46,14 @@ def read_points(path, shape):
     """
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        fixations = _from_array(_read_npy(path), path, shape)
-        return fixations._replace(points=fixations.points.astype(np.float32))
+        return _from_array(_read_npy(path), path, shape, base=0)
     if suffix == ".mat":
         return _from_mat(path, shape)
-    return Fixations(_points_of_image(read_map(path), path, shape))
+    return Fixations(_points_of_map(read_map(path), path, shape)), None
 
 
-def _from_array(values, path, shape):
-    """Convert points or a map, 0-based."""
+def _from_array(values, path, shape, base):
+    """Return the points of an array or of a map; as `read_points`."""
     expected = f"expected (N, 2) with x and y in each row, or a map of shape {tuple(shape)}"
     if values.dtype.kind not in "fiub":
         raise UserError(f"{path}: holds {values.dtype}; {expected}")
@@ -59,29 +61,34 @@ def _from_array(values, path, shape):
         if not np.isfinite(values).all():
             raise UserError(f"{path}: the map has {np.count_nonzero(~np.isfinite(values))} pixels that are NaN or "
                             "infinite; write it again, with 0 where nobody looked")
-        return Fixations(_marked(values > 0))
+        return Fixations(_points_of_map(values, path, shape)), None
     if not values.size:
-        return Fixations(np.zeros((0, 2), np.float32))
+        return Fixations(np.zeros((0, 2), np.float32)), base
     if values.ndim == 2 and values.shape[0] == 2 and values.shape[1] > 3:
         raise UserError(f"{path}: has shape {values.shape}, x in one row and y in the other; expected one point per "
                         "row: save the transposed array")
     if values.ndim != 2 or values.shape[1] < 2 or values.shape[1] > 9:
         raise UserError(f"{path}: holds {values.dtype} of shape {values.shape}; {expected}")
-    points, extra = values[:, :2].astype(np.float64), values.shape[1] - 2
+    extra = f", {values.shape[1] - 2} more not used" if values.shape[1] > 2 else ""
+    return _with_positions(values[:, :2], f"columns: x, y of an array{extra}{', 1-based' if base else ''}"), base
+
+
+def _with_positions(points, note):
+    """Return the Fixations of the rows of an array that have a position; the others are counted."""
+    points = np.asarray(points, np.float64)
     missing = ~np.isfinite(points).any(axis=1)  # neither x nor y
-    notes = ("columns: x, y of an array",) if not extra else (f"columns: x, y of an array, {extra} more not used",)
-    return Fixations(points[~missing], missing=int(missing.sum()), notes=notes)
+    return Fixations(points[~missing], missing=int(missing.sum()), notes=(note,))
 
 
 def _from_mat(path, shape):
     variables = read_mat_variables(path)
     if "gaze" in variables and "resolution" in variables:
-        return Fixations(*read_mat_fixations(path), notes=("columns: gaze of SALICON's .mat files",))
+        return Fixations(*read_mat_fixations(path), notes=("columns: gaze of SALICON's .mat files",)), 0
     by_name = {name.lower(): value for name, value in variables.items()}
     for x, y in (("x", "y"), ("fix_x", "fix_y")):
         if x in by_name and y in by_name and by_name[x].size == by_name[y].size:
             points = np.column_stack([by_name[x].ravel(), by_name[y].ravel()])
-            return Fixations(to_zero_based(points), notes=(f"columns: variables {x} and {y}, 1-based",))
+            return _with_positions(points, f"columns: variables {x} and {y}, 1-based"), 1
     candidates = {name: value for name, value in variables.items() if _is_points_or_map(value, shape)}
     if len(candidates) > 1 and any(value.shape == tuple(shape) for value in candidates.values()):
         candidates = {name: value for name, value in candidates.items() if value.shape == tuple(shape)}
@@ -91,12 +98,7 @@ def _from_mat(path, shape):
         raise UserError(f"{path}: {'more than one' if candidates else 'no'} variable can be the fixations (it has "
                         f"{content or 'none'}); expected one variable with points (N, 2), [x, y], or a map of shape "
                         f"{tuple(shape)}; save that one alone")
-    values = next(iter(candidates.values()))
-    fixations = _from_array(values, path, shape)
-    if values.shape == tuple(shape):
-        return fixations
-    return fixations._replace(points=to_zero_based(fixations.points),
-                              notes=tuple(f"{note}, 1-based" for note in fixations.notes))
+    return _from_array(next(iter(candidates.values())), path, shape, base=1)
 
 
 def _is_points_or_map(values, shape):
@@ -104,19 +106,28 @@ def _is_points_or_map(values, shape):
         values.shape == tuple(shape) or not values.size or values.shape[1] >= 2)
 
 
-def _points_of_image(values, path, shape):
-    """Return the fixated pixels of a fixation map stored as an image, float32 (N, 2)."""
+def _points_of_map(values, path, shape):
+    """Return the fixated pixels of a fixation map, float32 (N, 2)."""
     if values.shape != tuple(shape):
         raise UserError(f"{path}: is {values.shape[1]}x{values.shape[0]} pixels, but its image is "
                         f"{shape[1]}x{shape[0]}; make the fixation map as large as its image")
-    levels, largest = np.unique(values), values.max()
-    if (levels > 0).sum() <= FEW_LEVELS and path.suffix.lower() not in JPEG:
-        return _marked(values > 0)
+    levels, largest, marked = np.unique(values), values.max(), values > 0
+    exact = path.suffix.lower() not in JPEG
+    if exact and ((levels > 0).sum() <= FEW_LEVELS or _neighbours(marked) < ISOLATED):
+        return _marked(marked)
     bright = values[values > DIM * largest]
-    if ((bright > MIDDLE[0] * largest) & (bright < MIDDLE[1] * largest)).mean() > DENSITY_FRACTION:
-        raise UserError(f"{path}: has {len(levels)} grey levels, many neither black nor white: a density map, not a "
-                        "fixation map; put it into maps/ instead of fixations/")
+    if exact and not isinstance(levels[0], np.integer) \
+            or ((bright > MIDDLE[0] * largest) & (bright < MIDDLE[1] * largest)).mean() > DENSITY_FRACTION:
+        raise UserError(f"{path}: has {len(levels)} levels, many between the lowest and the highest: a density map, "
+                        "not a fixation map; put it into maps/ instead of fixations/")
     return _marked(values > largest / 2)
+
+
+def _neighbours(marked):
+    """Return the mean number of marked pixels among the four neighbours of a marked one."""
+    padded = np.pad(marked, 1).astype(np.int8)
+    count = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:]
+    return count[marked].mean() if marked.any() else 0.0
 
 
 def _marked(mask):

@@ -14,9 +14,13 @@ from data.dataset import check_swapped, frame_mask
 UNITS = ("pixels", "fraction", "degrees")
 IMAGE_FRACTION = "fraction of the image"  # stated by a file, never by an option
 ORIGINS = ("top", "bottom")
+FRACTIONS = ("{count} positions lie between 0 and 1: they are fractions of the image or of the screen, not pixels; add "
+             "the option +unit=fraction to the data set (and +screen=1920x1080 if they are fractions of the screen)")
 # points per image, and fraction of them outside the image, from which an image's fixations are an error
 MISPLACED_MINIMUM, MISPLACED_FRACTION = 10, 0.5
-FRACTION_MINIMUM, SMALL_SIDE = 3, 8  # points; sides of an image in which positions from 0 to 1 can be pixels
+# points, and fraction of them within 1.5 of the corner, from which positions are fractions; trackers give a few below 0
+# and above 1. Sides of an image in which such positions can be pixels
+FRACTION_MINIMUM, FRACTION_PART, FRACTION_LIMIT, SMALL_SIDE = 3, 0.9, 1.5, 8
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,8 @@ class Screen:
         on_image = self.unit == IMAGE_FRACTION or self.size is None
         frame = image if on_image else np.array(self.size, np.float64)
         points = self._to_pixels(np.asarray(points, np.float64).reshape(-1, 2), frame)
-        if self.origin == "bottom":
-            points = points * (1, -1) + (0, frame[1])
+        if self.origin == "bottom":  # pixels count from 0, fractions are of the whole height
+            points = points * (1, -1) + (0, frame[1] - (self.unit == "pixels"))
         if self.unit == IMAGE_FRACTION or self.unit == "fraction" and on_image:
             last = image - 1  # fractions up to 1 lie in the image: the last half pixel belongs to the last pixel
             return np.where((points > last) & (points <= image), last, points)
@@ -165,11 +169,8 @@ def check_points(points, shape, screen):
     UserError
         They are fractions, [row, col] (Swapped), or most of them lie outside the image.
     """
-    if screen.unit == "pixels" and len(points) >= FRACTION_MINIMUM and min(shape) > SMALL_SIDE \
-            and points.min() >= 0 and points.max() <= 1 and (points != np.round(points)).any():
-        raise UserError(f"all {len(points)} positions lie between 0 and 1: they are fractions of the image or of the "
-                        "screen, not pixels; add the option +unit=fraction to the data set (and +screen=1920x1080 if "
-                        "they are fractions of the screen)")
+    if screen.unit == "pixels" and min(shape) > SMALL_SIDE and are_fractions(points):
+        raise UserError(FRACTIONS.format(count=len(points)))
     check_swapped(points, shape)
     outside = ~frame_mask(points, shape)
     if len(points) >= MISPLACED_MINIMUM and outside.mean() > MISPLACED_FRACTION:
@@ -178,6 +179,14 @@ def check_points(points, shape, screen):
                         f"from {left:.0f} to {right:.0f}, y from {top:.0f} to {bottom:.0f}; if these are positions on "
                         "the screen, add the options +screen=1920x1080 (the image was in its centre) or +offset=X,Y "
                         "(the image's top left corner), and +scale=S if it was not shown in its own size")
+
+
+def are_fractions(points):
+    """Return True if points, float (N, 2), are fractions of an image or a screen, most likely."""
+    if len(points) < FRACTION_MINIMUM:
+        return False
+    small = (np.abs(points) <= FRACTION_LIMIT).all(axis=1)
+    return bool(small.mean() >= FRACTION_PART and (points != np.round(points)).any())
 
 
 def _parse_pair(name, value, example, smallest=-1e6):

@@ -50,10 +50,12 @@ FIXATION_EVENTS = {"fixation", "visual intake", "fix", "efix"}
 VALIDITY = ("fpogv", "on_surf", "on_srf", "on_surface", "fixation_detected_on_surface")
 REPEATED = ("fpogid", "eye_movement_type_index", "fixationindex")  # one fixation can take several rows: its number
 EYES = ("eye_l_r", "eye")  # whose values begin with l or r; of a person's two eyes, the left one is used
+THOUSANDS = re.compile(r"-?\d{1,3},\d{3}")
 SURFACE = "on_surf"  # of Pupil Labs: a fixation has a row per frame of the camera, all with its fixation_id
 MISSING = {"", ".", "nan", "na", "n/a", "null", "none", "-", "--"}
 COMMENTS = ("#", "%")
 SEPARATORS = {"\t": "tab", ";": "semicolon", ",": "comma"}  # in the order of preference; otherwise spaces
+SEPARATOR_LINE = re.compile(r"sep=.", re.IGNORECASE)
 DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 NUMBER = re.compile(r"[-+]?[\d.,]+([eE][-+]?\d+)?")
 NO_POSITION, NOT_FIXATION, INVALID = "have no position", "are not fixations", "are marked as invalid or off the image"
@@ -124,7 +126,7 @@ def read_table(path, names=None, of_one_image=False):
              if value}
     try:
         if path.suffix.lower() == ".json":
-            return _collect(path, *_json_rows(path), "JSON", names, of_one_image)
+            return _collect(path, *_json_rows(path, {names.get("x"), names.get("y")}), "JSON", names, of_one_image)
         return _read_text(path, names, of_one_image)
     except OSError as error:
         raise UserError(os_error_message(error) if error.errno else f"{path}: {error}; copy the file again") from error
@@ -175,15 +177,17 @@ def _read_text(path, names, of_one_image):
         separator = next((mark for mark in SEPARATORS if mark in header_line), None)
         rows = _rows(chain([header_line], lines), separator)
         header = [name.strip() for name in next(rows, [])]
-        has_names = not header or not all(NUMBER.fullmatch(name) or name.lower() in MISSING for name in header)
+        by_number = any(str(names.get(key, "")).isdigit() and names[key] not in header for key in ("x", "y"))
+        has_names = not by_number and (not header or not all(NUMBER.fullmatch(name) or name.lower() in MISSING
+                                                          for name in header))
         columns = list(map(normalise, header)) if has_names else [str(place + 1) for place in range(len(header))]
         kind = f"separator {SEPARATORS.get(separator, 'space')}"
         if not has_names:
             rows = [header, *rows]
-            names = {**_columns_by_place(path, rows, header_line), **names}
+            names = {**({} if by_number else _columns_by_place(path, rows, header_line)), **names}
             kind += "; no names in the first line, columns by their number"
         numbered = ((start + has_names + index, row) for index, row in enumerate(rows))
-        return _collect(path, columns, numbered, kind, names, of_one_image, separator != ",")
+        return _collect(path, columns, numbered, kind, names, of_one_image, separator)
 
 
 def _columns_by_place(path, rows, first_line):
@@ -197,9 +201,9 @@ def _columns_by_place(path, rows, first_line):
 
 
 def _skip_comments(text):
-    """Return the lines from the first one that is neither empty nor a comment, and its number."""
+    """Return the lines from the first one that is neither empty nor a comment nor Excel's "sep=;", and its number."""
     for number, line in enumerate(text, 1):
-        if line.strip() and not line.lstrip().startswith(COMMENTS):
+        if line.strip() and not line.lstrip().startswith(COMMENTS) and not SEPARATOR_LINE.fullmatch(line.strip()):
             return chain([line], text), number
     return iter(()), 1
 
@@ -211,26 +215,28 @@ def _rows(lines, separator):
     return csv.reader(lines, delimiter=separator, skipinitialspace=separator != "\t")
 
 
-def _json_rows(path):
-    """Return the columns and the numbered rows of a JSON file: objects, whose values may be lists of numbers."""
+def _json_rows(path, given):
+    """Return the columns and the numbered rows of a JSON file: objects, whose x and y may be lists of numbers."""
     try:
         with open_text(path) as file:
             content = json.load(file)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: is not JSON ({error}); write it again") from error
-    if isinstance(content, dict):
-        content = next((value for value in content.values() if isinstance(value, list)), None)
+    if isinstance(content, dict):  # such as {"train": [...], "test": [...]}
+        lists = [value for value in content.values() if isinstance(value, list)]
+        content = [entry for value in lists for entry in value] if lists else None
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
         raise UserError(f"{path}: is not a list of objects, as in [{{\"image\": ..., \"x\": ..., \"y\": ...}}, ...]")
     entries = [{normalise(key): value for key, value in entry.items()} for entry in content]
     columns = list(dict.fromkeys(key for entry in entries for key in entry))
+    positions = {name for position in POSITIONS for name in position[:2]} | given
     return columns, ((number, row) for number, entry in enumerate(entries, 1)
-                     for row in _rows_of_object(entry, columns))
+                     for row in _rows_of_object(entry, columns, positions))
 
 
-def _rows_of_object(entry, columns):
-    """Yield rows of text fields; an object whose values are lists gives as many rows as the longest has elements."""
-    lists = [value for value in entry.values() if isinstance(value, list)]
+def _rows_of_object(entry, columns, positions):
+    """Yield rows of text fields; an object whose positions are lists gives as many rows as the longest has elements."""
+    lists = [value for key, value in entry.items() if isinstance(value, list) and key in positions]
     for index in range(max(map(len, lists)) if lists else 1):
         row = []
         for column in columns:
@@ -241,14 +247,15 @@ def _rows_of_object(entry, columns):
         yield row
 
 
-def _collect(path, columns, rows, kind, names, of_one_image, decimal_comma=False):
+def _collect(path, columns, rows, kind, names, of_one_image, separator=None):
     """Build the Table from numbered rows of text fields."""
     places, screen = _find_columns(path, columns, names, of_one_image)
     dropped, points, labels, eyes, previous = Counter(), [], [], [], None
     repeated = _find(columns, (*REPEATED, *(["fixation_id"] if SURFACE in columns else [])))
     eye = _find(columns, EYES)
-    for number, row in _fixation_rows(_check_widths(rows, len(columns), path), columns, dropped):
-        point = [_number(_field(row, places[axis]), path, number, decimal_comma) for axis in ("x", "y")]
+    events, rows = _fixation_rows(_check_widths(rows, len(columns), path), columns, dropped)
+    for number, row in rows:
+        point = [_number(_field(row, places[axis]), path, number, separator) for axis in ("x", "y")]
         missing = sum(map(math.isnan, point))
         if missing == 1:
             raise UserError(f"{path}: line {number} has only one of x and y; correct it")
@@ -256,7 +263,8 @@ def _collect(path, columns, rows, kind, names, of_one_image, decimal_comma=False
             dropped[NO_POSITION] += 1
             continue
         label = tuple(_field(row, places[key]) if key in places else "" for key in ("image", "observer"))
-        key = (label, _field(row, repeated)) if repeated is not None else None
+        # without a number of the fixation, its rows follow each other with the same position
+        key = (label, _field(row, repeated)) if repeated is not None else (label, point) if events else None
         if key is not None and key == previous:
             points[-1] = point  # a further row of the same fixation: the last one is final
             continue
@@ -267,7 +275,9 @@ def _collect(path, columns, rows, kind, names, of_one_image, decimal_comma=False
     points, labels = _left_eye(points, labels, eyes, dropped)
     images, observers = ([label[index] for label in labels] if key in places else None
                          for index, key in enumerate(("image", "observer")))
-    if observers is not None and not any(observers):
+    if observers is not None and not all(observers):
+        if any(observers):
+            kind += f"; {observers.count('')} rows name no observer, so observers are not used"
         observers = None  # an empty column, as Gazepoint's USER
     names = ", ".join(f"{key} = {columns[place]}" for key, place in places.items())
     below = ", y from below" if screen.origin == "bottom" else ""
@@ -276,12 +286,12 @@ def _collect(path, columns, rows, kind, names, of_one_image, decimal_comma=False
 
 
 def _left_eye(points, labels, eyes, dropped):
-    """Drop the right eye's points of persons whose left eye was recorded, too; count them in `dropped`."""
+    """Drop the right eye's points of a person and an image with those of the left eye, too; count them in `dropped`."""
     eyes_of = {}
-    for (_, observer), eye in zip(labels, eyes):
-        eyes_of.setdefault(observer, set()).add(eye)
-    indices = [index for index, ((_, observer), eye) in enumerate(zip(labels, eyes))
-               if not (eye == "r" and "l" in eyes_of[observer])]
+    for label, eye in zip(labels, eyes):
+        eyes_of.setdefault(label, set()).add(eye)
+    indices = [index for index, (label, eye) in enumerate(zip(labels, eyes))
+               if not (eye == "r" and "l" in eyes_of[label])]
     if len(indices) < len(points):
         dropped[OTHER_EYE] = len(points) - len(indices)
     return [points[index] for index in indices], [labels[index] for index in indices]
@@ -298,12 +308,17 @@ def _check_widths(rows, width, path):
 
 
 def _fixation_rows(rows, columns, dropped):
-    """Yield the rows of fixations, where other events or invalid rows are marked; count the others in `dropped`."""
+    """Return whether events are named, and an iterator over the rows of fixations; others are counted in `dropped`."""
     events, validity = _find(columns, EVENTS), _find(columns, VALIDITY)
     if events is not None:
         rows = list(rows)
         if not any(_field(row, events).lower() in FIXATION_EVENTS for _, row in rows):
             events = None  # a column of that name with other content
+    return events is not None, _valid_rows(rows, events, validity, dropped)
+
+
+def _valid_rows(rows, events, validity, dropped):
+    """Yield the rows that are fixations and valid; count the others in `dropped`."""
     for number, row in rows:
         if events is not None and _field(row, events).lower() not in FIXATION_EVENTS:
             dropped[NOT_FIXATION] += 1
@@ -327,7 +342,8 @@ def _find_columns(path, columns, names, of_one_image):
     if x is None or y is None:
         raise UserError(f"{path}: the first line is {','.join(columns)[:300]!r}; it must name the columns, x,y or "
                         "row,col; or give their names as options: folder+x=NAME+y=NAME")
-    image = names["image"] if names.get("image") in columns else None if of_one_image else _first(columns, IMAGES)
+    image = names["image"] if names.get("image") in columns else _first(columns, [
+        name for name in IMAGES if not (of_one_image and name in OBSERVERS)])
     observer = names.get("observer") or _first([name for name in columns if name != image], OBSERVERS)
     places = {"x": x, "y": y, "image": image, "observer": observer}
     return {key: columns.index(name) for key, name in places.items() if name}, Screen(unit=unit, origin=origin)
@@ -347,11 +363,12 @@ def _field(row, place):
     return row[place].strip() if place < len(row) else ""
 
 
-def _number(text, path, number, decimal_comma):
+def _number(text, path, number, separator):
     """Convert a field to float; NaN for a missing value."""
     if text.lower() in MISSING:
         return math.nan
-    if decimal_comma and DECIMAL_COMMA.fullmatch(text):
+    # between commas, a number with a comma was quoted; 1,234 could be thousands
+    if DECIMAL_COMMA.fullmatch(text) and not (separator == "," and THOUSANDS.fullmatch(text)):
         text = text.replace(",", ".")
     try:
         value = float(text)

@@ -8,7 +8,7 @@ from common.errors import UserError
 from common.files import write_text
 from common.machine import blas_settings
 from deep.prototxt import HERE, SOLVER, TRAIN_VAL, messages, parse_prototxt
-from deep.training_net import read_training_net
+from deep.training_net import SETTING, net_setting, read_training_net
 
 # PRESET=demo uses these values; solver.prototxt has the paper's values of the same settings.
 DEMO_SOLVER = {"max_iter": 200, "test_interval": 50, "snapshot": 50}
@@ -21,7 +21,8 @@ REQUIRED_FIELDS = ("lr_policy", "momentum", "weight_decay", "base_lr", "max_iter
 RESERVED_FIELDS = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state",
                    "test_state", "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights", "device_id"}
 # they decide the weights, so that a run is comparable with the paper's only if they are equal
-DECISIVE_FIELDS = ("type", "max_iter", "base_lr", "lr_policy", "gamma", "stepsize", "momentum", "weight_decay")
+DECISIVE_FIELDS = ("type", "max_iter", "base_lr", "lr_policy", "gamma", "stepsize", "momentum", "weight_decay",
+                   "iter_size")
 # reserved, but allowed in solver files: the run's own values replace them
 REPLACED_FIELDS = {"net", "train_net", "test_net", "snapshot_prefix"}
 
@@ -121,9 +122,12 @@ def differences_from_paper(settings):
     if data["preset"] != "paper":
         return [f"trained with the {data['preset']} preset"]
     paper = resolve_solver(SOLVER, "paper", TRAIN_SIZE, data["val"], solver["random_seed"])
+    paper = {"iter_size": 1, **paper}
     texts = [] if settings["vgg"] else ["trained from random weights, not from VGG_CNN_M"]
-    return texts + [f"trained with {name} {solver.get(name)} instead of {paper[name]}" for name in DECISIVE_FIELDS
-                    if name in paper and solver.get(name) != paper[name]]
+    if settings[SETTING] != net_setting(read_training_net(TRAIN_VAL), None):
+        texts.append("trained with another train_val.prototxt")
+    return texts + [f"trained with {name} {value} instead of {paper[name]}" for name in DECISIVE_FIELDS
+                    if (value := solver.get(name, paper.get(name))) != paper.get(name)]
 
 
 def replacements(path, net, engine="caffe"):

@@ -66,6 +66,17 @@ def test_the_data_set_can_lie_in_fixations(bids):
     assert dataset.open("a").fixations.tolist() == [[10, 5], [20, 30]] and not dataset.faults
 
 
+def test_a_recording_can_pause_between_trials(bids):
+    """Read timestamps, not numbers of rows: the samples from 0.6 s to 1.0 s are missing."""
+    folder = bids / "sub-01/beh"
+    path = folder / f"{RUN}_recording-eye1_physio.tsv.gz"
+    lines = gzip.decompress(path.read_bytes()).decode().splitlines()
+    first, last = (round((second - START) * RATE) for second in (0.6, 1.0))
+    path.write_bytes(gzip.compress("".join(f"{line}\n" for line in lines[:first] + lines[last:]).encode()))
+    dataset = load("folder", "all", bids)
+    assert dataset.open("a").fixations.tolist() == [[10, 5], [20, 30]] and dataset.open("b").fixations.tolist() == [[50, 8]]
+
+
 def test_events_can_be_indexed_by_row_and_durations_in_seconds(bids):
     folder = bids / "sub-01/beh"
     write_tsv(folder / f"{RUN}_recording-eye1_physioevents.tsv.gz",

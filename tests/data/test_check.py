@@ -11,6 +11,7 @@ from data import sources
 from data.dataset import LOADERS
 from tests.conftest import REPOSITORY, command, one_line
 from tests.fixtures import lsun, mit, osie, salicon
+from tests.fixtures.images import write_noise
 
 
 def check(name, root, out, *options):
@@ -59,9 +60,24 @@ def test_points_outside_repeated_points_and_images_without_points_are_counted(tm
         Image.fromarray(rng.integers(0, 255, (40, 60, 3), np.uint8)).save(tmp_path / "images" / f"{name}.png")
         np.save(tmp_path / "fixations" / f"{name}.npy", points)
     process = check("folder", tmp_path, tmp_path)
-    assert process.returncode == 0, process.stdout + process.stderr
+    assert process.returncode == 1, process.stdout + process.stderr
     assert "outside        1 of 4 points" in process.stdout and "repeated       1 points" in process.stdout
-    assert "no fixations   1 images" in process.stdout and "problems: none" in process.stdout
+    assert "no fixations   1 images: b" in process.stdout and "problems: 1" in process.stdout
+
+
+@pytest.mark.parametrize("per_image, message", [(1, "almost all points lie within 1.5 pixels of the top left corner"),
+                                                (20, "lie between 0 and 1: they are fractions")])
+def test_fractions_are_a_problem(tmp_path, per_image, message):
+    rng = np.random.default_rng(0)
+    for index in range(6):
+        write_noise(tmp_path / f"images/p{index}.png", 40, 60, rng)
+        (tmp_path / "fixations").mkdir(exist_ok=True)
+        points = rng.random((per_image, 2))
+        points[:per_image // 20] = 1.02, -0.01  # as trackers give them at the border
+        np.save(tmp_path / f"fixations/p{index}.npy", points)
+    process = check("folder", tmp_path, tmp_path)
+    assert process.returncode == 1 and message in process.stdout, process.stdout
+    assert check("folder+unit=fraction", tmp_path, tmp_path).returncode == 0
 
 
 def test_many_points_outside_give_a_hint(tmp_path):

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from data.eyelink import BEFORE_IMAGE, OTHER_EYE, read_asc
-from data.tables import NO_POSITION
+from data.eyelink import NO_IMAGE, read_asc
+from data.tables import NO_POSITION, OTHER_EYE
 
 SHAPE = (48, 64)
 HEAD = "** CONVERTED FROM x.edf\nMSG\t900 DISPLAY_COORDS 0 0 1023 767\n"
@@ -45,14 +45,14 @@ def test_the_image_can_be_named_at_the_end_of_the_trial(tmp_path):
 def test_lost_eyes_and_fixations_before_an_image_are_dropped_and_counted(tmp_path):
     text = HEAD + trial("", (5, 5)) + trial("MSG\t1 !V IMGLOAD CENTER p0.png 512 384", (512, 384), (".", "."), ("1e+08", "1e+08"))
     table = read(tmp_path, text)
-    assert table.points.tolist() == [[512, 384]] and table.dropped == {NO_POSITION: 2, BEFORE_IMAGE: 1}
+    assert table.points.tolist() == [[512, 384]] and table.dropped == {NO_POSITION: 2, NO_IMAGE: 1}
 
 
 def test_a_fixation_that_began_before_the_image_is_dropped_even_if_the_trial_names_the_image(tmp_path):
     text = HEAD + trial("EFIX L   990\t1090\t101\t  7\t  7\t    900\nMSG\t995 !V IMGLOAD CENTER p4.png 512 384", (480, 360),
                         end="MSG\t1400 !V TRIAL_VAR image p4.png")
     table = read(tmp_path, text)
-    assert table.points.tolist() == [[480, 360]] and table.dropped == {BEFORE_IMAGE: 1}
+    assert table.points.tolist() == [[480, 360]] and table.dropped == {NO_IMAGE: 1}
 
 
 def test_of_two_eyes_the_left_one_is_used(tmp_path):
@@ -62,6 +62,19 @@ def test_of_two_eyes_the_left_one_is_used(tmp_path):
     assert table.points.tolist() == [[512, 384], [520, 384]] and table.dropped == {OTHER_EYE: 1}
     table = read(tmp_path, text.replace("EFIX L", "EFIX R"))
     assert len(table.points) == 3 and not table.dropped, "a recording of the right eye alone"
+
+
+def test_fixations_after_the_trial_belong_to_no_image(tmp_path):
+    text = HEAD + trial("MSG\t1000 !V IMGLOAD CENTER p0.png 512 384", (512, 384), end="MSG\t1100 TRIAL_RESULT 0\n"
+                        "EFIX L   1150\t1300\t151\t  7\t  7\t    900")
+    table = read(tmp_path, text)
+    assert table.points.tolist() == [[512, 384]] and table.dropped == {NO_IMAGE: 1}
+
+
+def test_messages_can_have_an_offset(tmp_path):
+    text = HEAD + trial("MSG\t1005 5 !V IMGLOAD CENTER p0.png 512 384", (512, 384))
+    assert read(tmp_path, text).images == ["p0.png"], "shown at 1005 - 5"
+    assert read(tmp_path, HEAD + trial("", (5, 5), end="MSG\t1100 0 !V TRIAL_VAR image p0.png")).images == ["p0.png"]
 
 
 @pytest.mark.parametrize("text, message", [

@@ -67,7 +67,7 @@ FORMATS = {
 def test_all_formats_give_the_same_fixations(tmp_path, name):
     suffix, write, expected = FORMATS[name]
     write(tmp_path / f"a{suffix}")
-    points = read_fixations(tmp_path / f"a{suffix}", SHAPE).points
+    points = read_fixations(tmp_path / f"a{suffix}", SHAPE)[0].points
     assert sorted(points.tolist()) == sorted(expected.tolist()) and points.dtype == np.float32
 
 
@@ -109,7 +109,6 @@ def test_images_without_data_are_all_in_the_test_split(tmp_path):
 
 
 @pytest.mark.parametrize("damage, message", [
-    (lambda root: np.save(root / "fixations/p3.npy", POINTS), "keep one file per image"),
     (lambda root: write_noise(root / "images/p3.jpg", *SHAPE, np.random.default_rng(0)), "keep one image per name"),
     (lambda root: [path.unlink() for path in (root / "images").iterdir()], "no image in it"),
 ])
@@ -159,7 +158,91 @@ def test_swapped_and_nan_points_are_errors(own):
 
 def test_a_csv_row_may_lack_its_observer(own):
     (own / "fixations/p3.csv").write_text("x,y,observer\n1,2,ann\n3,4\n")
-    assert load("folder", "all", own).open("p3").observers.tolist() == [1, 0]
+    dataset = load("folder", "all", own)
+    assert dataset.open("p3").observers is None and len(dataset.open("p3").fixations) == 2
+    assert "1 rows name no observer" in str(dataset.open("p3")._fixations)
+
+
+def test_of_two_files_of_an_image_one_is_used_and_the_other_named(own):
+    np.save(own / "fixations/p3.npy", POINTS)
+    dataset = load("folder", "all", own)
+    assert len(dataset) == 10 and any("p3.npy: not used, because p3.csv" in fault for fault in dataset.faults)
+
+
+def test_a_folder_per_person_is_read(own):
+    only_images(own)
+    for person, x in (("ann", 5), ("bob", 7)):
+        (own / f"fixations/{person}").mkdir()
+        for index in range(10):
+            write_csv(own / f"fixations/{person}/p{index}.csv", "x,y", [(x, 2)])
+    dataset = load("folder", "all", own)
+    assert dataset.open("p3").fixations.tolist() == [[5, 2], [7, 2]] and dataset.open("p3").observers.tolist() == [0, 1]
+    assert dataset.faults == []
+
+
+def test_a_table_of_a_person_with_the_name_of_an_image_is_an_error(own):
+    write_csv(own / "fixations/p3.csv", "image,x,y", [("p1.png", 1, 1), ("p3.png", 2, 2), ("p4", 3, 3)])
+    with pytest.raises(UserError, match=r"p3.csv: has the name of image p3, but fixations on 2 other images \(p1.png, p4\)"):
+        load("folder", "all", own).open("p3").fixations
+    write_csv(own / "fixations/p3.csv", "image,x,y", [("p3.png", 2, 2), ("trial 7", 3, 3)])
+    assert len(load("folder", "all", own).open("p3").fixations) == 2
+
+
+def test_arrays_obey_the_options_and_are_checked(own):
+    np.save(own / "fixations/p3.npy", POINTS / SHAPE[::-1])
+    (own / "fixations/p3.csv").unlink()
+    with pytest.raises(UserError, match=r"p3: 3 positions lie between 0 and 1"):
+        load("folder", "all", own).open("p3").fixations
+    for save in (lambda points: np.save(own / "fixations/p3.npy", points),
+                 lambda points: scipy.io.savemat(own / "fixations/p3.mat", {"points": points})):
+        for path in own.glob("fixations/p3.*"):
+            path.unlink()
+        save(POINTS / SHAPE[::-1])
+        np.testing.assert_allclose(load("folder+unit=fraction", "all", own).open("p3").fixations, POINTS, atol=1e-5)
+    for path in own.glob("fixations/p3.*"):
+        path.unlink()
+    scipy.io.savemat(own / "fixations/p3.mat", {"x": POINTS[:, 0] + 8, "y": POINTS[:, 1] + 10})  # 1-based
+    np.testing.assert_allclose(load("folder+offset=7,9", "all", own).open("p3").fixations, POINTS, atol=1e-5)
+
+
+def test_a_density_map_in_an_array_is_an_error(own):
+    (own / "fixations/p3.csv").unlink()
+    x, y = np.meshgrid(np.arange(SHAPE[1]), np.arange(SHAPE[0]))
+    np.save(own / "fixations/p3.npy", np.exp(-((x - 30) ** 2 + (y - 20) ** 2) / 50.0))
+    with pytest.raises(UserError, match="a density map, not a fixation map; put it into maps/"):
+        load("folder", "all", own).open("p3").fixations
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".png", ".mat"])
+def test_a_map_of_counts_keeps_all_fixated_pixels(own, suffix):
+    (own / "fixations/p3.csv").unlink()
+    counts = np.zeros(SHAPE, np.uint8)
+    counts[::4, ::4] = np.arange(1, 151).reshape(10, 15) % 20 + 1
+    path = own / f"fixations/p3{suffix}"
+    if suffix == ".npy":
+        np.save(path, counts)
+    elif suffix == ".png":
+        Image.fromarray(counts).save(path)
+    else:
+        scipy.io.savemat(path, {"fixLocs": scipy.sparse.csc_matrix(counts.astype(float))})
+    assert len(load("folder", "all", own).open("p3").fixations) == 150
+
+
+def test_folders_of_images_must_agree(own):
+    """A table that names Action/002 does not mean Affective/002."""
+    for name in ("Action/001", "Affective/002"):
+        write_noise(own / f"images/{name}.png", *SHAPE, np.random.default_rng(0))
+    write_csv(own / "fixations/all.csv", "image,x,y", [("Action/002.png", 1, 1), ("Affective/002", 2, 2), ("d:\\exp\\Action\\001.png", 3, 3)])
+    dataset = load("folder", "all", own)
+    assert dataset.open("Affective/002").fixations.tolist() == [[2, 2]] and dataset.open("Action/001").fixations.tolist() == [[3, 3]]
+    assert any("1 image (Action/002.png) not in images/" in note for note in dataset.notes + dataset.faults)
+
+
+def test_tables_beside_images_are_named_if_there_is_a_folder_of_fixations(own):
+    write_csv(own / "fixations.csv", "image,x,y", [("p0", 1, 1)])
+    (own / "README.txt").write_text("notes")
+    assert load("folder", "all", own).faults == [
+        "1 file (fixations.csv) beside images/ not used, because there is a folder fixations/; move them into it"]
 
 
 def test_what_cannot_be_used_is_named_and_the_rest_is_read(own):
@@ -171,7 +254,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_read(own):
     assert dataset.names == ["p0", "p1", "p2", "p5", "p6", "p7", "p8", "p9"] and dataset.open("p5").fixations.shape == (3, 2)
     faults = "\n".join(dataset.faults)
     assert len(dataset.faults) == 4 and "1 image (p3) without fixations and density map" in faults
-    assert "p5.doc" in faults and "p4.csv: has the name of no image" in faults and "images/x.svg" in faults
+    assert "p5.doc" in faults and "1 file (p4.csv) not used: the name is that of no image" in faults and "images/x.svg" in faults
 
 
 def test_observers_are_numbered_over_their_names(own):
@@ -281,6 +364,17 @@ def test_train_val_and_test_folders_are_the_splits(tmp_path, last):
     dataset = load("folder", "test", tmp_path)
     assert dataset.names == [f"{last}/{last}{index}" for index in range(2)] and len(load("folder", "all", tmp_path)) == 6
     assert any(note.startswith("splits of your own: train 4") for note in dataset.notes)
+
+
+def test_splits_have_other_names_and_images_outside_are_named(own):
+    only_images(own)
+    for name in ("training/t0", "training/t1", "validation/v0", "testing/u0"):
+        write_noise(own / f"images/{name}.png", *SHAPE, np.random.default_rng(0))
+        (own / f"fixations/{name}.csv").parent.mkdir(exist_ok=True)
+        write_csv(own / f"fixations/{name}.csv")
+    splits = {split: load("folder", split, own).names for split in ("train", "val", "test")}
+    assert splits == {"train": ["training/t0", "training/t1"], "val": ["validation/v0"], "test": ["testing/u0"]}
+    assert any("1 image (p9) in none of the folders" in fault for fault in load("folder", "all", own).faults)
 
 
 def test_positions_on_the_screen_are_moved_into_the_image(own):

@@ -10,7 +10,8 @@ import scipy.io
 from PIL import Image
 
 from common.errors import UserError
-from data.map_files import MAX_PIXELS, read_map
+from data.layouts import MAX_VALUES
+from data.map_files import read_map
 from data.maps import open_maps, write_maps
 from models import exports
 from tests.conftest import REPOSITORY
@@ -290,7 +291,7 @@ def test_hdf5_without_values_or_with_broken_links_is_an_error(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["loop"] = h5py.SoftLink("/loop")
         file.create_dataset("empty", (40, 50), "f4")
-        file.create_dataset("huge", (MAX_PIXELS, 2), "f4")
+        file.create_dataset("huge", (MAX_VALUES, 2), "f4")
     maps = open_maps(tmp_path / "a.h5")
     for name, complaint in (("loop", "no readable map 'loop'"), ("empty", "without values"),
                             ("huge", "more than any map has")):

@@ -25,8 +25,9 @@ def convert(points, **options):
     (lambda points: 2 * points, {"scale": 2.0}),
     (lambda points: 2 * points + (448, 336), {"scale": 2.0, "screen": "1024x768"}),
     (lambda points: points * (2, 1.5) + (7, 9), {"scale": "2,1.5", "offset": "7,9"}),
-    (lambda points: (0, 48) + points * (1, -1), {"origin": "bottom"}),
-    (lambda points: (0, 768) + (points + (480, 360)) * (1, -1), {"origin": "bottom", "screen": "1024x768"}),
+    (lambda points: (0, 47) + points * (1, -1), {"origin": "bottom"}),
+    (lambda points: (0, 1) + points / (64, -48), {"origin": "bottom", "unit": "fraction"}),
+    (lambda points: (0, 767) + (points + (480, 360)) * (1, -1), {"origin": "bottom", "screen": "1024x768"}),
     (lambda points: np.degrees(np.arctan((points + (480, 360) - (512, 384)) * 400 / 1024 / 600)),
      {"unit": "degrees", "screen": "1024x768", "width_mm": 400.0, "distance_mm": 600.0}),
 ])
@@ -74,8 +75,10 @@ def test_a_wrong_option_is_an_error(options, message):
 
 def test_fractions_taken_for_pixels_are_an_error():
     rng = np.random.default_rng(0)
-    with pytest.raises(UserError, match=r"all 20 positions lie between 0 and 1.*\+unit=fraction"):
+    with pytest.raises(UserError, match=r"20 positions lie between 0 and 1.*\+unit=fraction"):
         check_points(rng.random((20, 2)), SHAPE, Screen())
+    with pytest.raises(UserError, match="20 positions"):  # trackers give a few beyond the border
+        check_points(np.concatenate([rng.random((19, 2)), [[1.02, -0.01]]]), SHAPE, Screen())
     check_points(rng.random((20, 2)), SHAPE, Screen(unit=IMAGE_FRACTION))  # converted already
     check_points(rng.random((20, 2)), (5, 5), Screen())  # a tiny image
     check_points(np.ones((20, 2)), SHAPE, Screen())  # whole numbers can be pixels

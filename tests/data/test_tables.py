@@ -165,3 +165,38 @@ def test_smi_rows_of_the_right_eye_are_dropped_where_the_left_one_was_recorded(t
     table = read_table(path)
     assert table.points.tolist() == [[10, 3], [10, 3]] and table.observers == ["P1", "P2"]
     assert table.dropped == {OTHER_EYE: 1}
+
+
+def test_rows_of_a_fixation_without_a_number_are_read_once(tmp_path):
+    """Read samples of Tobii without "Eye movement type index": a fixation takes as many rows as it has samples."""
+    lines = ["Presented Stimulus name\tEye movement type\tFixation point X\tFixation point Y"]
+    for x in (10, 20):
+        lines += [f"a\tFixation\t{x}\t5"] * 30 + ["a\tSaccade\t\t"] * 3
+    table = read_table(write(tmp_path / "a.tsv", "\n".join(lines)))
+    assert table.points.tolist() == [[10, 5], [20, 5]]
+
+
+def test_a_table_without_names_can_have_names_of_images(tmp_path):
+    path = write(tmp_path / "a.csv", "p0.png,12,33\np1.png,5,6\n")
+    table = read_table(path, {"image": 1.0, "x": 2.0, "y": 3.0})
+    assert table.points.tolist() == [[12, 33], [5, 6]] and table.images == ["p0.png", "p1.png"]
+
+
+def test_all_lists_of_a_json_file_are_read(tmp_path):
+    content = {"train": [{"name": "a.jpg", "X": [1, 2], "Y": [3, 4], "bbox": [0, 0, 5, 5]}], "test": [{"name": "b.jpg", "X": [5], "Y": [6]}]}
+    table = read_table(write(tmp_path / "a.json", json.dumps(content)))
+    assert table.points.tolist() == [[1, 3], [2, 4], [5, 6]] and table.images == ["a.jpg", "a.jpg", "b.jpg"]
+    assert not table.dropped
+
+
+def test_quoted_decimal_commas_and_excels_separator_line(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", 'x,y\n"12,5","33,1"\n'))
+    assert table.points.tolist() == [[12.5, 33.1]]
+    assert read_table(write(tmp_path / "b.csv", "sep=;\nx;y\n1,5;2\n")).points.tolist() == [[1.5, 2]]
+    with pytest.raises(UserError, match="no numbers for the point"):  # thousands, or decimals?
+        read_table(write(tmp_path / "c.csv", 'x,y\n"1,234","33,1"\n'))
+
+
+def test_the_eye_is_chosen_for_each_person_and_image(tmp_path):
+    lines = ["image,eye,x,y", "a,L,1,1", "a,R,2,2", "b,R,3,3"]
+    assert read_table(write(tmp_path / "a.csv", "\n".join(lines))).points.tolist() == [[1, 1], [3, 3]]

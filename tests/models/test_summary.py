@@ -6,9 +6,10 @@ import pytest
 
 from common.files import read_json, write_json
 from deep.preprocess import TRAIN_SIZE
-from deep.prototxt import SOLVER
+from deep.prototxt import SOLVER, TRAIN_VAL
 from deep.solver import differences_from_paper as differences_of_deep
 from deep.solver import resolve_solver
+from deep.training_net import SETTING, net_setting, read_training_net
 from models.summary import describe_training
 from shallow.settings import differences_from_paper as differences_of_shallow
 from shallow.settings import resolve
@@ -38,10 +39,12 @@ def test_differences_of_the_shallow_net_from_the_paper(change, differences):
 @pytest.mark.parametrize("change, differences", [
     ({}, []), ({"vgg": None}, ["trained from random weights, not from VGG_CNN_M"]),
     ({"data": {**DATA, "preset": "demo"}}, ["trained with the demo preset"]),
-    ({"solver": {"max_iter": 720, "random_seed": 1}}, ["trained with max_iter 720 instead of 24000"])])
+    ({SETTING: "sha256 of another net"}, ["trained with another train_val.prototxt"]),
+    ({"solver": {"max_iter": 720, "iter_size": 5}}, ["trained with max_iter 720 instead of 24000",
+                                                     "trained with iter_size 5 instead of 1"])])
 def test_differences_of_the_deep_net_from_the_paper(change, differences):
     solver = resolve_solver(SOLVER, "paper", TRAIN_SIZE, 1000, seed=2016)
-    settings = {"data": DATA, "vgg": "VGG_CNN_M.caffemodel", **change, "solver": {**solver, **change.get("solver", {})}}
+    settings = {"data": DATA, "vgg": "VGG_CNN_M.caffemodel", SETTING: net_setting(read_training_net(TRAIN_VAL), None), **change, "solver": {**solver, **change.get("solver", {})}}
     assert differences_of_deep(settings) == differences
 
 
