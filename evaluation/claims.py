@@ -19,7 +19,6 @@ STATUSES = {  # and what they mean
     "reproduced": "a run of ours shows it, at least in direction",
     "contradicted": "the paper contradicts itself, its own released files, or arithmetic",
     "measured, other result": "a run of ours shows something else, or nothing clear at its size",
-    "not measured yet": "an experiment is ready, but was not run to its end",
     "needs data or hardware": "not without SALICON, iSUN, MIT300, the authors' weights or a card",
     "not checkable": "history, literature or opinion",
 }

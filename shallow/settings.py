@@ -17,7 +17,7 @@ PAPER = {
     "momentum": (0.9, 0.999),  # "the Nesterov momentum method"; values and linear schedule as released
     "l2": 1e-5,  # "the standard L2 norm regularizer on the weights": its value is assumed
     # section 3.1, "norm constraint regularization for the maxout layers"; the value is assumed: it acts from the first
-    # update on, since the longest vector starts at 1.1, and a smaller one, 0.5, made the net overfit (docs/experiments.md)
+    # update on, since the longest vector starts at 1.1; a smaller one, 0.5, made the net overfit (docs/experiments.md)
     "max_norm": 0.8,
     "mirror": True,  # "mirroring all images": as released, a random half of each batch
     "validate_every": 10,  # epochs; "periodic validation": the period is assumed
