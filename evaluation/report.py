@@ -1,7 +1,10 @@
 """Report of all runs: index.html, one self-contained page with their tables and figures."""
 import base64
 import html
+from collections import Counter
 from pathlib import Path
+
+from evaluation.claims import COLUMNS, STATUSES, read_ledger
 
 FIRST = "comparison.png"  # shown before the tables of the paper
 FIGURES = {  # in the order of the page
@@ -34,7 +37,7 @@ def to_html(out, figures):
     runs = [read_json(path) for path in paths]
     links = " · ".join(f'<a href="#{html.escape(run["name"])}">{html.escape(run["name"])}</a>' for run in runs)
     sections = [_section(run, Path(figures) / run["name"] if figures else None) for run in runs]
-    return PAGE.replace("LINKS", links).replace("SECTIONS", "\n".join(sections))
+    return PAGE.replace("LINKS", links).replace("SECTIONS", "\n".join([*sections, _claims()]))
 
 
 def _section(run, figures):
@@ -43,6 +46,19 @@ def _section(run, figures):
               if figures and (figures / name).is_file()}
     return "\n".join([f'<section id="{html.escape(run["name"])}">', _table(first), images.pop(FIRST, ""),
                       *map(_table, rest), *images.values(), _settings(run["runs"]), "</section>"])
+
+
+def _claims():
+    """Format the ledger of the paper's claims: the counts, and all rows behind a click."""
+    rows = read_ledger()
+    counts = Counter(row["status"] for row in rows)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in COLUMNS)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(row[name])}</td>" for name in COLUMNS) + "</tr>" for row in rows)
+    summary = ", ".join(f"{counts[status]} {status}" for status in STATUSES)
+    return (f'<section id="claims"><h2>The paper\'s claims</h2><p>{len(rows)} claims: {html.escape(summary)}. The '
+            f"evidence is a test, a command with its recorded result, or an experiment of docs/experiments.md.</p>"
+            f"<details><summary>all claims</summary><div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
+            "</table></div></details></section>")
 
 
 def _figure(path, caption):

@@ -23,7 +23,7 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     init : "paper" or "released"
         Initial weights. "paper": normal with standard deviation 0.01, biases 0.1 (section 3.2). "released":
         Lasagne's defaults, which the authors' script used: Glorot's uniform weights, biases 0. From the paper's
-        initial weights, the net gives all images the same map for hundreds of updates.
+        initial weights, the net gives all images the same map for 600 updates or more (docs/experiments.md).
     seed : int
         Random seed of the initial weights and of dropout.
     pools : "2x2" or "3x3"

@@ -31,7 +31,7 @@ PRESETS = {
     # Minutes instead of hours: the number of epochs that gives 100 updates. After 100 updates from the paper's initial
     # weights, the net still gives all images the same map, and at the paper's learning rate the weights hardly change.
     # So the demo uses the released script's initial weights and 67 times the paper's rate, with the same relative
-    # decline. At 400 times the rate, every unit dies.
+    # decline.
     # 100 updates never reach a norm of 2.0.
     "demo": {**PAPER, "init": "released", "epochs": None, "updates": 100, "learning_rate": (2.0, 2.0 / 300),
              "validate_every": 5, "max_norm": 2.0},

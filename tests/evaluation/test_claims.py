@@ -37,6 +37,10 @@ def test_a_claim_has_a_status_and_evidence(row):
     if kind == "command":
         words, _, result = content.partition("; ")
         assert result
+        if words.startswith("python -m "):
+            module, options = words.split()[2], re.findall(r" (--[\w-]+)", words)
+            shown = command(module, "--help").stdout
+            assert options and all(option in shown for option in options), words
         for target in [word for word in words.split()[1:] if "=" not in word] if words.startswith("make ") else ():
             assert re.search(rf"^{re.escape(target)}:", MAKEFILE, re.M), target
         for variable in re.findall(r"\b([A-Z][A-Z_]+)=", words):

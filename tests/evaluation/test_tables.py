@@ -280,7 +280,8 @@ def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     page = (tmp_path / "out/index.html").read_text()
     assert page.index('id="second"') < page.index('id="first"') and page.count("data:image/png;base64,") == 2
     assert 'src="http' not in page and "href=\"http" not in page and "&lt;0.01&gt;" in page
-    assert all(page.count(f"Table {number}:") == 2 for number in range(1, 7))
+    assert all(page.count(f"<h2>Table {number}:") == 2 for number in range(1, 7))
+    assert page.count('id="claims"') == 1 and "149 claims: " in page and "Figures 1 and 5 show image" in page
 
 
 def test_a_damaged_score_file_is_named(tmp_path):
