@@ -95,9 +95,7 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
     if path.is_file():
         config = read_json(path)
         before = config.get("settings", {})
-        changed = [f"{key} {before.get(key)!r} -> {settings.get(key)!r}"
-                   for key in sorted({*before, *settings}) if before.get(key) != settings.get(key)]
-        if changed:
+        if changed := _changes(before, settings):
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
                             "delete the folder, give --restart, or give another folder")
         _warn_of_other_blas(folder, config)
@@ -107,6 +105,18 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
         raise UserError(f"{folder}: holds no run to resume (no config.json); omit --resume to start one")
     write_json(path, {"net": net, "settings": settings, "predict": predict,
                       "versions": {**collect_versions(), **(versions or {})}})
+
+
+def _changes(before, now, prefix=""):
+    """List the settings that differ, with both values; of nested settings those that differ, such as data.images."""
+    changes = []
+    for key in sorted({*before, *now}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            changes += _changes(old, new, f"{prefix}{key}.")
+        elif old != new:
+            changes.append(f"{prefix}{key} {old!r} -> {new!r}")
+    return changes
 
 
 def _warn_of_other_blas(folder, config):
@@ -138,7 +148,8 @@ def prepared_data(folder, net):
     Returns
     -------
     dict
-        manifest.json without "fingerprint", which changes with the names, sizes and dates of the source files.
+        manifest.json without "fingerprint", which changes with the names, sizes and dates of the source files, and
+        without "without_fixations", a list for people.
 
     Raises
     ------
@@ -149,7 +160,7 @@ def prepared_data(folder, net):
     if manifest.get("net") != net:
         raise UserError(f"{folder}: holds no training data of the {net} net; give the folder that `make data` or "
                         f"`python -m {net}.prepare` wrote as --data")
-    return {key: value for key, value in manifest.items() if key != "fingerprint"}
+    return {key: value for key, value in manifest.items() if key not in ("fingerprint", "without_fixations")}
 
 
 def read_config(weights, net):
@@ -213,22 +224,30 @@ class Log:
 
 
 def read_log(path):
-    """Read the rows of a log.csv; skip a row that is incomplete because the run was killed.
+    """Read the rows of a log.csv; skip a row that is incomplete because the run was killed, or damaged.
 
     Returns
     -------
     list of dict of str: float or None
         None for empty cells.
+
+    Raises
+    ------
+    UserError
+        The file is missing, or is not a table.
     """
     rows = []
-    with open(path, newline="", encoding="utf-8") as handle:
-        for row in csv.DictReader(handle):
-            if None in row.values() or None in row:
-                continue
-            try:
-                rows.append({key: float(value) if value else None for key, value in row.items()})
-            except ValueError:
-                continue
+    try:
+        with open(path, newline="", encoding="utf-8", errors="replace") as handle:
+            for row in csv.DictReader(handle):
+                if None in row.values() or None in row:
+                    continue
+                with contextlib.suppress(ValueError):
+                    rows.append({key: float(value) if value else None for key, value in row.items()})
+    except OSError as error:
+        raise UserError(os_error_message(error)) from error
+    except csv.Error as error:
+        raise UserError(f"{path}: damaged ({error}); delete it, and train again for another one") from error
     return rows
 
 

@@ -133,7 +133,7 @@ def this_run(scores, preset):
     trained = "" if about["train"] == about["dataset"] else f" on {about['train']}"
     return _table(f"This run: {about['dataset']}, {preset} preset" + (f", nets trained{trained}" if trained else ""),
                   METRICS, rows,
-                  f"{_description(about)}; nets trained{trained} with the {preset} preset. Mean over images ± half the "
+                  f"{_description(about)}; nets trained with the {preset} preset. Mean over images ± half the "
                   "bootstrap 95% interval. KL and EMD: lower is better. IG: in bits, against the training images' "
                   "centre prior. "
                   + _undefined(scores) + _demo_note(preset), notes=())

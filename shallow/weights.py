@@ -1,6 +1,7 @@
 """The shallow net's weights on disk: named float32 arrays in an .npz without pickles."""
 import json
 import shlex
+import tokenize
 import zipfile
 from pathlib import Path
 
@@ -55,15 +56,16 @@ def load(path):
         The file is missing, damaged, or was not written by this project.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
         settings = json.loads(str(arrays.pop(SETTINGS)))
         return arrays, {**settings}
     except OSError as error:
-        if error.errno is None:
+        if error.filename is None:  # not of `open`: a damaged directory of the archive
             raise UserError(f"{path}: damaged ({error}); train or fetch it again") from error
         raise UserError(os_error_message(error)) from error
-    except (zipfile.BadZipFile, ValueError, EOFError, zipfile.zlib.error) as error:
+    except (zipfile.BadZipFile, zipfile.zlib.error, tokenize.TokenError, ValueError, EOFError, RuntimeError,
+            SyntaxError, MemoryError) as error:  # NotImplementedError is a RuntimeError
         if _is_pickle(path):
             raise UserError(f"{path}: a pickle, as the authors published their weights; convert it with: "
                             f"python -m models.fetch juntingnet-salicon --file {shlex.quote(str(path))} (or "

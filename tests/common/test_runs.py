@@ -73,3 +73,20 @@ def test_maps_round_trip_and_the_file_appears_only_when_complete(tmp_path):
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(UserError, match=r"predictions\.h5: not an HDF5 file"):
         open_maps(path)
+
+
+def test_a_change_of_a_nested_setting_is_named_alone(tmp_path):
+    runs.start(tmp_path, "deep", {"data": {"images": 400, "seed": 1}}, {}, ())
+    with pytest.raises(UserError, match=r"holds a run with other settings \(data.images 400 -> 399\); delete"):
+        runs.start(tmp_path, "deep", {"data": {"images": 399, "seed": 1}}, {}, ())
+
+
+def test_a_damaged_log_is_read_as_far_as_possible(tmp_path):
+    path = tmp_path / "log.csv"
+    path.write_bytes(b"epoch,loss\n1,0.5\n2,\xff\xf3\n3,0.25\n")
+    assert runs.read_log(path) == [{"epoch": 1, "loss": 0.5}, {"epoch": 3, "loss": 0.25}]
+    path.write_bytes(b'epoch,loss\n1,"' + b"x" * 200_000)
+    with pytest.raises(UserError, match="log.csv: damaged"):
+        runs.read_log(path)
+    with pytest.raises(UserError, match="No such file"):
+        runs.read_log(tmp_path / "none.csv")
