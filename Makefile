@@ -43,10 +43,12 @@ OSIE ?=
 EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
+DEBIAN_MIRROR ?=
+PLATFORMS ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
   WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
-  CAFFE_SRC
+  CAFFE_SRC DEBIAN_MIRROR PLATFORMS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -60,7 +62,7 @@ ifneq ($(words $(DATASET)) $(words $(TRAIN)) $(words $(TEST)),1 1 1)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
-export CAFFE_SRC PYTHON OSIE IMAGES
+export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES
 
 # ---- What follows from them ------------------------------------------------------------------------------------------
 
@@ -96,7 +98,7 @@ TABLES := build/tables/$(RUN).json
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
-  reproduce-tables figures claims fetch test test-caffe bench lint clean clean-runs
+  reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -106,6 +108,7 @@ help:
 	@echo '  make reproduce-tables   run every step below that is missing; write build/tables/*.{md,csv,tex} and index.html'
 	@echo '  make test               run the tests'
 	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net'
+	@echo '  make test-platforms     run both commands in bare Debian 12 and 13, Ubuntu and the container  [PLATFORMS=names]'
 	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
 	@echo
 	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
@@ -143,7 +146,8 @@ doctor:
 env: $(READY_ENV)
 caffe: $(READY_CAFFE)
 
-$(READY_ENV): requirements.txt
+# a moved checkout or another version of the system can leave build/env without its Python
+$(READY_ENV): requirements.txt $(shell build/env/bin/python -c '' >/dev/null 2>&1 || echo FORCE)
 	@setup/env.sh
 
 $(READY_CAFFE): deep/caffe/build.sh $(shell find deep/caffe/patches deep/caffe/src -type f) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
@@ -252,6 +256,9 @@ test: | $(READY_ENV) $(READY_CAFFE)
 
 test-caffe: | $(READY_CAFFE)
 	@deep/caffe/build.sh test
+
+test-platforms:
+	@tests/platforms.sh $(PLATFORMS)
 
 bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh
