@@ -5,6 +5,7 @@ the newest snapshot during training, and weights.caffemodel at the end. If a run
 command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit, if machine
 and engine stay the same.
 """
+import os
 import sys
 from pathlib import Path
 
@@ -122,7 +123,7 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
             print(f"{folder}: already trained; --restart trains it again")
             return 0
         for split, paths in shards.items():
-            write_text(folder / f"{split}.txt", "".join(f"{path.resolve()}\n" for path in paths))
+            write_text(folder / f"{split}.txt", "".join(f"{_without_space(path)}\n" for path in paths))
         write_text(folder / SETTING, with_paths(net, folder))
         write_solver(folder, solver, vgg)
         arguments = (str(folder), vgg, rescale_conv1, engine, options)
@@ -175,14 +176,22 @@ def _check_data(folder, manifest):
         shards[split] = paths = sorted(folder.glob(f"{split}_*.h5"))
         if not paths:
             raise UserError(f"{folder}: holds no {split}_*.h5; {remedy}")
-        # HDF5Data reads a list of paths that are separated by white space
-        if any(character.isspace() for path in paths for character in str(path.resolve())):
+        if any(character.isspace() for path in paths for character in _without_space(path)):
             raise UserError(f"{folder.resolve()}: Caffe cannot read a path with a space; rename the folder")
         count = sum(_count_images(path, *manifest["size"], remedy) for path in paths)
         if count != manifest[split]:
             raise UserError(f"{folder}: the {split}_*.h5 hold {count} images, but the manifest lists "
                             f"{manifest[split]}; {remedy}")
     return shards
+
+
+def _without_space(path):
+    """Return a shard's path for HDF5Data, whose list is separated by white space.
+
+    The path is absolute, or relative to the working directory if that alone has the space.
+    """
+    absolute = str(path.resolve())
+    return os.path.relpath(absolute) if any(map(str.isspace, absolute)) else absolute
 
 
 def _count_images(path, width, height, remedy):

@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import h5py
@@ -338,6 +339,17 @@ def test_a_path_with_a_space_is_an_error_before_caffe_runs(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "my data")
     line = one_line(command("deep.train", "--data", tmp_path / "my data", "--run", tmp_path / "run"))
     assert "cannot read a path with a space" in line
+
+
+def test_a_working_directory_with_a_space_trains(prepared, tmp_path):
+    checkout = tmp_path / "my checkout"
+    shutil.copytree(prepared, checkout / "data")
+    process = subprocess.run([sys.executable, "-m", "deep.train", "--data", "data", "--run", "run", "--iterations", "1"],
+                             cwd=checkout, env={**USER_ENVIRONMENT, "PYTHONPATH": str(REPOSITORY)}, text=True,
+                             capture_output=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert (checkout / "run/weights.caffemodel").is_file()
+    assert (checkout / "run/train.txt").read_text().startswith("data/")
 
 
 def test_the_message_of_a_fatal_check_is_read_from_the_log(tmp_path):
