@@ -34,6 +34,10 @@ fi
   exit 1
 }
 for folder in env caffe; do
+  [ -e "$tools/$folder/.ready" ] || {
+    echo "error: $tools/$folder: missing, so this image is incomplete; build it again: docker build -t saliency ." >&2
+    exit 1
+  }
   [ -e "build/$folder/.ready" ] || "${as[@]}" ln -sfn "$tools/$folder" "build/$folder"
 done
 exec "${as[@]}" "$@"

@@ -36,14 +36,14 @@ bare() {
 # inside NAME   clone the repository into the system and run the command there
 inside() {
   local target=$root/build/platforms/$1
-  mkdir -p "$target/home/project" "$target/proc" "$target/dev"
-  git clone --quiet . "$target/home/project/main"
-  [ -z "${SHARE:-}" ] || cp -r "$SHARE" "$target/home/project/shared"
+  mkdir -p "$target/srv/checkout" "$target/proc" "$target/dev"
+  git clone --quiet . "$target/srv/checkout/main"
+  [ -z "${SHARE:-}" ] || cp -r "$SHARE" "$target/srv/checkout/shared"
   mount -t proc proc "$target/proc" && mount --bind /dev "$target/dev"
   local status=0
   env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
-    chroot "$target" /bin/bash -c "cd /home/project/main && $command" || status=$?
+    chroot "$target" /bin/bash -c "cd /srv/checkout/main && $command" || status=$?
   umount "$target/proc" "$target/dev"
   return "$status"
 }

@@ -68,6 +68,25 @@ def test_doctor_gives_a_remedy_a_line(poor):
     assert f"{len(missing)} missing" in shown[-1] and process.returncode == 1 and process.stderr == ""
 
 
+def test_doctor_names_a_compiler_that_is_too_old(tmp_path):
+    compiler = tmp_path / "g++"
+    compiler.write_text("#!/bin/sh\necho 4.8.5\n")
+    compiler.chmod(0o755)
+    shown = shell("setup/doctor.sh", CXX=str(compiler)).stdout.splitlines()
+    index, = (index for index, line in enumerate(shown) if "C++ compiler" in line)
+    assert "MISSING" in shown[index] and "too old" in shown[index + 1] and "CXX=" in shown[index + 1]
+
+
+def test_a_full_disk_is_one_line_before_anything_is_installed(tmp_path):
+    """`df` stands for a disk with one gigabyte free."""
+    (tmp_path / "df").write_text("#!/bin/sh\necho header\necho disk 2000000 1000000 1048576 50% /\n")
+    (tmp_path / "df").chmod(0o755)
+    process = shell(f"source setup/common.sh; log={tmp_path}/log; need_space 2 'the environment'",
+                    PATH=f"{tmp_path}:{os.environ['PATH']}")
+    assert process.returncode == 1 and process.stderr.count("\n") == 1
+    assert "the environment needs 2 GB of free space, and 1 GB are free" in process.stderr
+
+
 def test_without_network_it_says_so(poor, tmp_path):
     (tmp_path / "id").write_text("#!/bin/sh\necho 0\n")  # root, but apt-get fails
     process = shell(f"source setup/common.sh; log={tmp_path}/log; need_packages g++", PATH=poor)
