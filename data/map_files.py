@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from common.arrays import decode_npy
 from common.errors import UserError, os_error_message
 from common.images import IMAGE_SUFFIXES
 from common.isolated import isolated
@@ -65,7 +66,7 @@ def decode_map(file, suffix, source):
         The content is damaged, or is not a map.
     """
     file = io.BytesIO(file) if isinstance(file, bytes) else file
-    read = {".npy": _read_npy}.get(suffix.lower(), _read_image)
+    read = {".npy": decode_npy}.get(suffix.lower(), _read_image)
     try:
         values = _read_mat(source, file.read()) if suffix.lower() == ".mat" else read(file)
     except NotAMap as error:
@@ -105,10 +106,6 @@ def remove_single_axes(values):
     while values.ndim > 2 and values.shape[-1] == 1:
         values = values[..., 0]
     return values
-
-
-def _read_npy(file):
-    return np.load(file, allow_pickle=False)
 
 
 @isolated

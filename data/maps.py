@@ -16,15 +16,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from common.arrays import check_size, list_npz, open_member, open_npy, read_npz
 from common.errors import UserError, os_error_message
 from common.files import atomic, need_space
 from common.isolated import isolated
 from data.hdf5_index import list_hdf5
-from data.layouts import check_size, same_end
+from data.layouts import same_end
 from data.map_files import MAP_SUFFIXES, decode_map, read_map, remove_single_axes, to_map
 
 PREDICTIONS = "predictions.h5"  # written by models.predict
 ARCHIVES = (".npz", ".json", ".zip", ".h5", ".hdf5")  # files that hold all maps
+WRITE_AGAIN = "write it again"  # remedy for a damaged file
 PATTERN = "{name}"  # name of an image's map, by default
 SEARCHED_KEYS = 1000  # maps in which an image's name is searched for a hint
 JSON_ENTRY = re.compile(rb"\{[^{}]*\}")
@@ -196,29 +198,18 @@ def _read_hdf5(path, key):
 
 
 def _list_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: key for key in arrays.files}, partial(_read_npz, path)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not an .npz of arrays ({error}); write it again") from error
+    return {key: key for key in list_npz(path, WRITE_AGAIN)}, partial(_read_npz, path)
 
 
 def _read_npz(path, key):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values = arrays[key]
-    except MemoryError as error:
-        raise UserError(f"{path}: {key}: announces more values than memory holds; write it again") from error
-    except Exception as error:  # NumPy and zipfile raise many classes for damage
-        raise UserError(f"{path}: no readable map {key!r} in it ({error}); write it again") from error
-    return to_map(values, f"{path}: {key}")
+    return to_map(read_npz(path, WRITE_AGAIN, key)[key], f"{path}: {key}")
 
 
 def _stack_length(path):
     """Return N of an .npy of shape (N, H, W), also with further axes of length 1; 0 for other shapes and N = 1."""
     try:
-        shape = remove_single_axes(np.load(path, mmap_mode="r", allow_pickle=False)).shape
-    except (OSError, ValueError, EOFError):  # damaged: reported when it is read
+        shape = remove_single_axes(open_npy(path, WRITE_AGAIN)).shape
+    except UserError:  # damaged: reported when it is read
         return 0
     middle = [length for length in shape[1:] if length != 1]
     return shape[0] if len(shape) > 2 and len(middle) == 2 else 0
@@ -234,7 +225,8 @@ def _list_stack(path, count, names):
 
 
 def _read_stack(path, index):
-    values = remove_single_axes(np.load(path, mmap_mode="r", allow_pickle=False))[index]
+    values = remove_single_axes(open_npy(path, WRITE_AGAIN))[index]
+    check_size(values.shape, f"{path}: map {index}")
     return to_map(np.array(values), f"{path}: map {index}")
 
 
@@ -242,8 +234,8 @@ def _list_zip(path):
     try:
         with zipfile.ZipFile(path) as archive:
             keys = [key for key in archive.namelist() if PurePosixPath(key).suffix.lower() in MAP_SUFFIXES]
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path}: not an archive of maps ({error}); write it again") from error
+    except Exception as error:  # zipfile raises many classes for damage
+        raise UserError(f"{path}: not an archive of maps ({error}); {WRITE_AGAIN}") from error
     if not keys:
         raise UserError(f"{path}: no map in this archive (looked for .npy, .mat and image files); "
                         "give an archive with one map per image, each with the image's name")
@@ -252,8 +244,8 @@ def _list_zip(path):
 
 def _read_zip(path, key):
     try:
-        with zipfile.ZipFile(path) as archive:
-            content = archive.read(key)
+        with zipfile.ZipFile(path) as archive, open_member(archive, key) as member:
+            content = member.read()
     except Exception as error:  # zipfile and zlib raise many classes for damage
         raise UserError(f"{path}: {key}: cannot be read ({error}); write it again") from error
     return decode_map(content, PurePosixPath(key).suffix, f"{path}: {key}")

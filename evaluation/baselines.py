@@ -1,8 +1,9 @@
 """Baselines to score beside a model: chance, the centre prior, one human, and the classical models."""
-import zipfile
+from pathlib import Path
 
 import numpy as np
 
+from common.arrays import read_npz
 from common.errors import UserError
 from evaluation.saliency_models import bms, gbvs, itti
 
@@ -67,18 +68,23 @@ def saved_centre_prior(training, path, jobs=1, scored=()):
         return None
     made_of = (f"{training.name}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
                f"{training.about['edition']}")
-    try:
-        with np.load(path or "", allow_pickle=False) as saved:
-            if str(saved["made_of"]) != made_of:
-                raise UserError(f"{path}: is the centre prior of {saved['made_of']}, not of {made_of}; delete it")
-            return saved["prior"]
-    except FileNotFoundError:
-        prior = centre_prior(training, jobs)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a saved centre prior ({error}); delete it") from error
+    if path and Path(path).exists():
+        return _read_prior(path, made_of)
+    prior = centre_prior(training, jobs)
     if path and prior is not None:
         with atomic(path) as scratch:
             np.savez(scratch, prior=prior, made_of=np.array(made_of))
+    return prior
+
+
+def _read_prior(path, made_of):
+    """Read a saved centre prior; UserError if it is damaged, or of other images."""
+    saved = read_npz(path, "delete it")
+    prior, source = saved.get("prior"), str(saved.get("made_of"))
+    if prior is None or prior.ndim != 2 or not prior.size or prior.dtype.kind != "f" or not np.isfinite(prior).all():
+        raise UserError(f"{path}: not a saved centre prior; delete it")
+    if source != made_of:
+        raise UserError(f"{path}: is the centre prior of {source}, not of {made_of}; delete it")
     return prior
 
 

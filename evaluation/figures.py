@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arguments import Parser
+from common.arrays import read_npy
 from common.drawing import GAP, overlay, stretch, strip
 from common.errors import UserError, run
 from common.images import write_png
@@ -188,12 +189,8 @@ def read_filters(path):
     UserError
         The file is damaged, or its array has another shape.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: damaged, or not an .npy of filters ({error}); "
-                        "write it again with python -m models.summary") from error
-    if array.ndim != 4 or array.shape[-1] != 3 or not array.size:
+    array = read_npy(path, "write it again with python -m models.summary")
+    if array.dtype.kind != "f" or array.ndim != 4 or array.shape[-1] != 3 or not array.size:
         raise UserError(f"{path}: holds an array {array.shape}, not (filters, rows, columns, 3); "
                         "write it again with python -m models.summary")
     return array
