@@ -4,7 +4,6 @@ Maps of other programs are read from a folder, an archive or one file with all m
 """
 import base64
 import contextlib
-import json
 import mmap
 import re
 import sys
@@ -18,7 +17,7 @@ import numpy as np
 
 from common.arrays import check_size, list_npz, open_member, open_npy, read_npz
 from common.errors import UserError, os_error_message
-from common.files import atomic, need_space
+from common.files import atomic, need_space, parse_json
 from common.isolated import isolated
 from data.hdf5_index import list_hdf5
 from data.layouts import same_end
@@ -264,7 +263,7 @@ def _list_salicon(path, names):
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 for match in JSON_ENTRY.finditer(content):
-                    number = int(json.loads(match[0])["image_id"])
+                    number = int(parse_json(match[0])["image_id"])
                     places[numbers.get(number, str(number))] = match.span()
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not the SALICON challenge's JSON ({error!r}); write it again") from error
@@ -277,7 +276,7 @@ def _read_salicon(path, place):
     start, end = place
     with open(path, "rb") as file:
         file.seek(start)
-        entry = json.loads(file.read(end - start))
+        entry = parse_json(file.read(end - start))
     source = f"{path}: image {entry['image_id']}"
     try:
         content = base64.b64decode(entry["saliency_map"], validate=True)

@@ -8,7 +8,6 @@ that is neither letter nor digit. Rows without a position (blinks) and rows of s
 import codecs
 import csv
 import gzip
-import json
 import math
 import re
 from collections import Counter
@@ -18,6 +17,7 @@ from itertools import chain
 import numpy as np
 
 from common.errors import UserError, os_error_message
+from common.files import parse_json
 from data.screen import IMAGE_FRACTION, Screen
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".gz", ".json")
@@ -219,8 +219,8 @@ def _json_rows(path, given):
     """Return the columns and the numbered rows of a JSON file: objects, whose x and y may be lists of numbers."""
     try:
         with open_text(path) as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:
+            content = parse_json(file.read())
+    except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); write it again") from error
     if isinstance(content, dict):  # such as {"train": [...], "test": [...]}
         lists = [value for value in content.values() if isinstance(value, list)]

@@ -215,7 +215,8 @@ def curves(run_folder, path, net):
     from common.runs import read_log
 
     rows, config = read_log(Path(run_folder) / "log.csv"), Path(run_folder) / "config.json"
-    settings = read_json(config).get("settings", {}) if config.is_file() else {}
+    content = {"settings?": {"loss?": str}}
+    settings = read_json(config, content).get("settings", {}) if config.is_file() else {}
     loss = net if net == "deep" else settings.get("loss", "squared")
     if not rows or not {"lr", "loss", "val_loss"} <= set(rows[0]):
         raise UserError(f"{Path(run_folder) / 'log.csv'}: contains no training; run make train-{net}")
@@ -223,7 +224,7 @@ def curves(run_folder, path, net):
     figure = _figure(8, 4.5)
     axes = figure.add_subplot()
     _draw_losses(axes, step, rows, COLOURS[net])
-    axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES[loss]})")
+    axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES.get(loss, loss)})")
     rate_axes = axes.twinx()
     scale, drawstyle = RATES[net]
     rate_axes.plot(*_column(rows, step, "lr"), color=GREY, linewidth=0.8, linestyle="--", drawstyle=drawstyle,

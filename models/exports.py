@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from common.errors import UserError
-from common.files import atomic
+from common.files import atomic, parse_json
 from data.maps import read_map
 
 JPEG_QUALITY = 95  # high, because the benchmark scores the compressed map
@@ -129,7 +129,7 @@ def _check_lsun(path, shapes):
 
 def _check_salicon(path, shapes):
     try:
-        entries = json.loads(Path(path).read_text(encoding="ascii"))
+        entries = parse_json(Path(path).read_text(encoding="ascii"))
         maps = {int(entry["image_id"]): _decode(base64.b64decode(entry["saliency_map"], validate=True), "PNG")
                 for entry in entries}
     except Exception as error:  # decoders raise many classes of errors for damaged data
