@@ -120,6 +120,12 @@ def open_member(archive, name):
         yield member
 
 
+def read_member(archive, name):
+    """Read a member of a zip archive, bytes; errors as in `open_member`."""
+    with open_member(archive, name) as member:
+        return member.read()
+
+
 def check_size(shape, source):
     """Raise UserError if an array of this shape is too large for a map or the points of an image."""
     if np.prod([float(length) for length in shape]) > MAX_VALUES:

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from common.arrays import check_size, list_npz, open_member, open_npy, read_npz
+from common.arrays import check_size, list_npz, open_npy, read_member, read_npz
 from common.errors import UserError, os_error_message
 from common.files import atomic, need_space, parse_json
 from common.isolated import isolated
@@ -243,8 +243,8 @@ def _list_zip(path):
 
 def _read_zip(path, key):
     try:
-        with zipfile.ZipFile(path) as archive, open_member(archive, key) as member:
-            content = member.read()
+        with zipfile.ZipFile(path) as archive:
+            content = read_member(archive, key)
     except Exception as error:  # zipfile and zlib raise many classes for damage
         raise UserError(f"{path}: {key}: cannot be read ({error}); write it again") from error
     return decode_map(content, PurePosixPath(key).suffix, f"{path}: {key}")

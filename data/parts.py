@@ -341,6 +341,8 @@ def _open_part(path):
 
     try:
         with h5py.File(path) as part:
+            if any(array.shape[0] > PART_SIZE for array in part.values()):
+                raise ValueError(f"more than {PART_SIZE} samples")
             yield part
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run the same command again") from error
