@@ -24,6 +24,7 @@ from common import images, runs
 from common.arguments import positive_int
 from common.errors import UserError
 from common.files import atomic, check_content, need_space, parse_json, read_json, write_json
+from common.parallel import results_of, working_on
 from data.dataset import Swapped, shuffled
 from data.options import add_dataset_arguments, open_dataset
 
@@ -237,7 +238,6 @@ def _compute_parts(source, parts, job, folder, jobs, skip_bad):
     job, jobs, skip_bad : see `prepare`
     folder : path of the folder of parts
     """
-    from common.parallel import results_of
     from common.progress import progress
 
     for path in folder.iterdir():
@@ -263,6 +263,7 @@ def _write_part(path, samples, compute, arguments, skip_bad):
     columns, left_out, empty = defaultdict(list), {}, []
     while samples:
         sample = samples.pop(0)  # releases the memory of the previous image
+        working_on(sample.name)
         try:
             arrays = compute(sample, *arguments)
         except UserError as error:
