@@ -66,6 +66,22 @@ def decode_npy(file, max_values=MAX_VALUES):
         return np.lib.format.read_array(file, allow_pickle=False)
 
 
+def write_npz(path, arrays):
+    """Write arrays to an .npz file; use it with `common.files.atomic`.
+
+    As numpy.savez, which leaves its archive open and so prints a further error if the disk is full.
+
+    Parameters
+    ----------
+    path : path
+    arrays : dict of str: array
+    """
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        for name, array in arrays.items():
+            with archive.open(name + SUFFIX, "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+
+
 def list_npz(path, remedy):
     """List the names of the arrays of an .npz file, without reading them; errors as in `read_npy`."""
     with _opened(path, path, remedy, NPZ) as file, zipfile.ZipFile(file) as archive:

@@ -4,6 +4,7 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,8 @@ from pathlib import Path
 from common.errors import UserError, os_error_message
 
 WRITE_AGAIN = "delete it and run the step that writes it again"
+SCRATCH = re.compile(r"\..+\.\d+\.\w{8}")  # names of the temporary folders of `atomic`
+SMALL_FILE = 1 << 16  # bytes; many file systems still have space for less when they are full
 NONE, NUMBER = type(None), (int, float)  # for `check_content`
 MISSING = object()
 
@@ -36,6 +39,8 @@ def atomic(path):
         _remove_stale_scratch(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
+        if SCRATCH.fullmatch(Path(error.filename or "").name):
+            error.filename = str(path)
         raise UserError(os_error_message(error)) from error
     target, old = scratch / path.name, scratch / "old"
     try:
@@ -48,6 +53,8 @@ def atomic(path):
         # h5py reports a full disk as an OSError without errno, or as a RuntimeError when it closes the file
         full = shutil.disk_usage(path.parent).free < 1 << 24
         if not full and getattr(error, "errno", None) is None:
+            if isinstance(error, OSError):  # of NumPy or h5py
+                raise UserError(f"{path}: cannot be written ({error}); check the disk and its limits") from error
             raise
         reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else error
         reason.filename = str(path)
@@ -65,8 +72,31 @@ def need_space(folder, size):
     """
     free = shutil.disk_usage(folder).free
     if free < size:
+        # not the hidden folder of `atomic`, but the one around it
+        folder = next((path.parent for path in Path(folder).parents if SCRATCH.fullmatch(path.name)), folder)
         raise UserError(f"{folder}: {size >> 20} MB are needed there and {free >> 20} MB are left; "
                         "free some space and run the same command again")
+
+
+def check_writable(*paths):
+    """Create the folders of files, and write and remove a small file there: long work must not end in an error.
+
+    Raises
+    ------
+    UserError
+        A path is a folder, or its folder cannot be written to, or the disk is full.
+    """
+    for path in map(Path, paths):
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give another path for the file, or remove it")
+        with contextlib.suppress(_Written), atomic(path) as scratch:
+            scratch.write_bytes(bytes(SMALL_FILE))
+            sync(scratch)
+            raise _Written
+
+
+class _Written(Exception):
+    """A file could be written; `atomic` removes it."""
 
 
 def _remove_stale_scratch(path):

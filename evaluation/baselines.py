@@ -3,8 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
-from common.arrays import read_npz
+from common.arrays import read_npz, write_npz
 from common.errors import UserError
+from common.parallel import in_parallel, working_on
 from evaluation.saliency_models import bms, gbvs, itti
 
 ONE_HUMAN = "one-human"
@@ -33,8 +34,6 @@ def centre_prior(training, jobs=1):
     -------
     float32 (480, 640) in [0, 1], or None if no image has fixations or a density map
     """
-    from common.parallel import in_parallel
-
     total = np.zeros(PRIOR_SHAPE)
     items = ((training, name) for name in training.names)
     for density in in_parallel(_small_density, items, jobs, len(training), "centre prior"):
@@ -73,7 +72,7 @@ def saved_centre_prior(training, path, jobs=1, scored=()):
     prior = centre_prior(training, jobs)
     if path and prior is not None:
         with atomic(path) as scratch:
-            np.savez(scratch, prior=prior, made_of=np.array(made_of))
+            write_npz(scratch, {"prior": prior, "made_of": np.array(made_of)})
     return prior
 
 
@@ -121,6 +120,7 @@ def one_human(sample):
 def _small_density(dataset, name):
     import cv2
 
+    working_on(name)
     sample = dataset.open(name)
     if not sample.has_density:
         return np.zeros(PRIOR_SHAPE, np.float32)

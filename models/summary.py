@@ -11,7 +11,7 @@ import numpy as np
 
 from common.arguments import Parser
 from common.errors import run
-from common.files import NONE, atomic, write_json
+from common.files import NONE, atomic, check_writable, write_json
 from common.runs import read_config
 from data.dataset import base_name
 from models import NETS
@@ -33,6 +33,7 @@ def main():
     parser.add_argument("--out", required=True, help="path without suffix: OUT.json and OUT.npy are written")
     args = parser.parse_args()
 
+    check_writable(f"{args.out}.json", f"{args.out}.npy")
     if args.net == "shallow":
         from shallow.summary import summary
     else:

@@ -1,12 +1,11 @@
 """The shallow net's weights on disk: named float32 arrays in an .npz without pickles."""
 import json
 import shlex
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from common.arrays import read_npz
+from common.arrays import read_npz, write_npz
 from common.errors import UserError
 from common.files import atomic, need_space
 from common.runs import read_config
@@ -32,11 +31,7 @@ def save(path, arrays, settings):
     """
     with atomic(path) as scratch:
         need_space(scratch.parent, sum(np.asarray(array).nbytes for array in arrays.values()) + (1 << 20))
-        # the format of numpy.savez, which leaves its archive open and causes a warning if the disk is full
-        with zipfile.ZipFile(scratch, "w", allowZip64=True) as archive:
-            for name, array in {SETTINGS: np.array(json.dumps(settings)), **arrays}.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+        write_npz(scratch, {SETTINGS: np.array(json.dumps(settings)), **arrays})
 
 
 def load(path):
