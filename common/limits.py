@@ -9,6 +9,7 @@ LIMITS = {
     "SALIENCY_IMAGE_MEGAPIXELS": 64,  # of one image; decoding takes up to 12 bytes per pixel
     "SALIENCY_TABLE_MB": 4096,  # of one table, after decompression
     "SALIENCY_TABLE_COLUMNS": 10_000,
+    "SALIENCY_DOWNLOAD_MB": 8192,  # of one download
 }
 
 
