@@ -32,6 +32,7 @@ PRECISION ?=
 MIRROR ?=
 MEANS ?= training
 SKIP_BAD ?=
+JOBS ?=
 WEIGHTS ?=
 IMAGES ?=
 OUT ?= build/maps
@@ -46,7 +47,7 @@ CAFFE_SRC ?=
 DEBIAN_MIRROR ?=
 PLATFORMS ?=
 
-VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
+VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS \
   WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
   CAFFE_SRC DEBIAN_MIRROR PLATFORMS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
@@ -78,6 +79,7 @@ TRAIN_DATA := --dataset $(TRAIN) $(if $(TRAIN_ROOT),--data-root "$(TRAIN_ROOT)")
 TEST_DATA := --dataset $(TEST) $(if $(TEST_ROOT),--data-root "$(TEST_ROOT)")
 CROSS := $(if $(filter-out $(TRAIN),$(TEST)),--train $(TRAIN) $(if $(TRAIN_ROOT),--train-root "$(TRAIN_ROOT)"))
 PY := build/env/bin/python
+WORKERS := $(JOBS:%=--jobs %)
 
 MODELS := shallow deep chance centre-prior itti gbvs bms one-human
 BASELINES := $(filter-out shallow deep,$(MODELS))
@@ -136,6 +138,7 @@ help:
 	@echo '                          options of the data set follow its name: DATASET=osie+gaze=eyes'
 	@echo '  TRAIN=salicon TEST=isun train on one data set, score on another; folders: TRAIN_ROOT=path TEST_ROOT=path'
 	@echo '  PRESET=demo             minutes; PRESET=paper: hours to days (default for the training sets of the paper)'
+	@echo '  JOBS=1                  number of processes of prepare, check-data and scores (default: all cores)'
 	@echo '  CONVENTION=mit          metrics of the MIT benchmark (default); CONVENTION=salicon: of the SALICON server'
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
@@ -168,17 +171,17 @@ data-help: | $(READY_ENV)
 	@$(PY) -m data.sources $(filter-out synthetic,$(sort $(TRAIN) $(TEST)))
 
 check-data: | $(READY_ENV)
-	@$(PY) -m data.check $(TRAIN_DATA)
-	$(if $(CROSS),@$(PY) -m data.check $(TEST_DATA))
+	@$(PY) -m data.check $(TRAIN_DATA) $(WORKERS)
+	$(if $(CROSS),@$(PY) -m data.check $(TEST_DATA) $(WORKERS))
 
 data: $(if $(filter deep,$(NET)),,$(SHALLOW_DATA)) $(if $(filter shallow,$(NET)),,$(DEEP_DATA))
 
 $(SHALLOW_DATA): FORCE | $(READY_ENV)
-	@$(PY) -m shallow.prepare $(TRAIN_DATA) $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+	@$(PY) -m shallow.prepare $(TRAIN_DATA) $(if $(SKIP_BAD),--skip-bad) $(WORKERS) --out $(@D)
 
 $(DEEP_DATA): FORCE | $(READY_ENV)
 	@$(PY) -m deep.prepare $(TRAIN_DATA) --preset $(PRESET) --means $(MEANS) $(if $(MIRROR),--mirror) \
-	  $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+	  $(if $(SKIP_BAD),--skip-bad) $(WORKERS) --out $(@D)
 
 train-shallow: $(SHALLOW)
 train-deep: $(DEEP)
@@ -199,7 +202,7 @@ build/predictions/$(SCORED)/shallow/predictions.h5: $(SHALLOW)
 build/predictions/$(SCORED)/deep/predictions.h5: $(DEEP)
 	@$(PY) -m models.predict --net deep --weights $< $(TEST_DATA) $(SPLIT:%=--split %) --out $(@D)
 
-SCORE = $(PY) -m evaluation.score $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) --convention $(CONVENTION) \
+SCORE = $(PY) -m evaluation.score $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) --convention $(CONVENTION) $(WORKERS) \
   --prior build/scores/$(RUN)/centre-prior.npz --out $(basename $@)
 
 build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(RUN)/%.json: build/predictions/$(SCORED)/%/predictions.h5

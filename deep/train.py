@@ -12,7 +12,7 @@ from pathlib import Path
 from common import runs
 from common.arguments import Parser, positive_int
 from common.errors import UserError, run
-from common.files import write_text
+from common.files import NUMBER, write_text
 from deep import trainer
 from deep.backend import load_caffe, run_in_subprocess
 from deep.names import rename_in_run
@@ -22,6 +22,7 @@ from deep.training_net import SETTING, net_setting, read_training_net, with_path
 
 FILES = ("caffe.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
          "snapshots", "train.txt", "val.txt")  # of a run folder
+MANIFEST = {"train": int, "val": int, "size": [int], "mean_bgr": [NUMBER], "mean_map": NUMBER}
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads whole files, and fails at larger ones
 
 
@@ -98,8 +99,8 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         other settings or none to resume, or the engine failed or is not installed.
     """
     data, folder, vgg = Path(data), Path(folder), vgg and str(Path(vgg).resolve())
-    manifest = runs.prepared_data(data, "deep")
-    _check_manifest(manifest, data)
+    manifest = runs.prepared_data(data, "deep", MANIFEST)
+    _check_size(manifest, data)
     shards = _check_data(data, manifest)
     net = read_training_net(train_val)
     solver = resolve_solver(solver_file, preset, manifest["size"], manifest["val"], seed, iterations, overrides,
@@ -145,11 +146,10 @@ def _prepare_engine(engine, device, precision):
             {"device": str(selected), "precision": precision})
 
 
-def _check_manifest(manifest, folder):
-    """Raise UserError unless the manifest of prepared data has all keys that training needs."""
-    missing = {"train", "val", "size", "mean_bgr", "mean_map"} - set(manifest)
-    if missing:
-        raise UserError(f"{folder / 'manifest.json'}: lacks {', '.join(sorted(missing))}; "
+def _check_size(manifest, folder):
+    """Raise UserError unless the manifest of prepared data gives a size of images and a colour."""
+    if len(manifest["size"]) != 2 or len(manifest["mean_bgr"]) != 3:
+        raise UserError(f"{folder / 'manifest.json'}: size must be two numbers and mean_bgr three; "
                         f"delete {folder} and run `make data` again")
 
 

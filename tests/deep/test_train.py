@@ -175,7 +175,7 @@ IMAGES, MAPS = np.zeros((4, 3, 144, 192), "f4"), np.zeros((4, 1, 144, 192), "f4"
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:3], label=MAPS[:3]), r"the val_\*\.h5 hold 3 images, but the manifest lists 4"),
     (lambda data: (data / "manifest.json").write_text("{"), r"manifest\.json: not valid JSON"),
-    (lambda data: (data / "manifest.json").write_text('{"net": "deep"}'), r"manifest\.json: lacks mean_bgr, .*make data"),
+    (lambda data: (data / "manifest.json").write_text('{"net": "deep"}'), r"manifest\.json: has no train; .*make data"),
     (lambda data: (data / "manifest.json").write_text('{"net": "shallow"}'), r"data: holds no training data of the deep net; give"),
 ])
 def test_damaged_data_are_named_before_caffe_reads_them(prepared, tmp_path, damage, complaint):
