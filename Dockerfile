@@ -7,17 +7,17 @@
 ARG BASE=debian:12-slim
 FROM $BASE
 
-# as for a set-up without containers: a mirror of PyPI, a mirror of Debian, a proxy
+# BASE must be a Debian 12. As for a set-up without containers: a mirror of PyPI, a mirror of Debian, a proxy
 ARG PIP_INDEX_URL
 ARG DEBIAN_MIRROR
 ARG http_proxy
 ARG https_proxy
 WORKDIR /saliency
 
-RUN apt-get update && apt-get install --yes --no-install-recommends ca-certificates git make && rm -rf /var/lib/apt/lists/*
-COPY setup setup
+RUN if [ -n "$DEBIAN_MIRROR" ]; then sed -i "s|^URIs: .*/debian$|URIs: $DEBIAN_MIRROR|" /etc/apt/sources.list.d/debian.sources; fi \
+  && apt-get update && apt-get install --yes --no-install-recommends ca-certificates git make && rm -rf /var/lib/apt/lists/*
+COPY setup/common.sh setup/debian.sh setup/env.sh setup/
 COPY requirements.txt .
-# git is for the source of Caffe, where Debian's mirror no longer has it
 RUN setup/env.sh && rm -rf /var/lib/apt/lists/* /root/.cache
 COPY deep/caffe deep/caffe
 # Both folders can be moved. Outside build/, a folder that is mounted there does not hide them.
@@ -26,6 +26,6 @@ RUN deep/caffe/build.sh && rm -rf /var/lib/apt/lists/* build/caffe/caffe.tar \
   && rm -rf build
 COPY . .
 # the two are newer than what they were made from, so that make does not make them again; build/ is for any user
-RUN touch /opt/saliency/*/.ready && mkdir build && chmod 1777 build
+RUN touch /opt/saliency/*/.ready && chmod -R a+rX . && mkdir build && chmod 1777 build
 ENTRYPOINT ["/saliency/setup/container.sh"]
 CMD ["make", "reproduce-tables"]

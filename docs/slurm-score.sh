@@ -16,4 +16,7 @@ scheduler=$!
 # one worker per task; they end with the scheduler
 srun build/env/bin/python -m distributed.cli.dask_worker "$address" --nthreads 1 --no-nanny --no-dashboard --death-timeout 120 &
 trap 'kill "$scheduler" 2>/dev/null; wait' EXIT
+# workers load this project from a network disk, which takes time
+build/env/bin/python -c "import sys; from distributed import Client
+Client(sys.argv[1], timeout=300).wait_for_workers(int(sys.argv[2]), timeout=600)" "$address" "$SLURM_NTASKS"
 build/env/bin/python -m evaluation.score "$@" --dask "$address"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Train a net on one node of a Slurm cluster:
 #   sbatch docs/slurm-train.sh deep DATASET=salicon DATA_ROOT=/data/salicon [NAME=value ...]
-# Set up before, on a machine with a network: make env caffe. The job needs none. Shortly before its time is over, it saves
-# a checkpoint and queues itself again, until the net is trained.
+# Set up before, on a machine with a network: make env caffe (on a card: make torch, sbatch --gres=gpu:1, ENGINE=torch).
+# Shortly before its time is over, the job stops at a checkpoint and queues itself again, until the net is trained.
 #SBATCH --job-name=saliency-train
 #SBATCH --output=%x-%j.log
 #SBATCH --open-mode=append
@@ -12,6 +12,7 @@
 #SBATCH --mem=8G
 #SBATCH --time=12:00:00
 #SBATCH --signal=B:TERM@300
+#SBATCH --requeue
 set -euo pipefail
 
 export OMP_NUM_THREADS=$SLURM_CPUS_PER_TASK OPENBLAS_NUM_THREADS=$SLURM_CPUS_PER_TASK

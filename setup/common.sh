@@ -1,7 +1,7 @@
 # Shared by the setup scripts: messages, logs, packages of the system, Python and pip.
 # A script that uses `logged` first sets `log`, the path of its log file.
 
-root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
 cd "$root"
 
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
@@ -10,23 +10,30 @@ set -E
 trap 'printf "error: %s: line %s failed; see %s\n" "$0" "$LINENO" "${log:-the messages above}" >&2' ERR
 trap 'printf "\ninterrupted: no incomplete file is used; run the same command to continue\n" >&2; exit 130' INT TERM
 
+# user   print the name of the user, or the number of one without a name
+user() { id -un 2>/dev/null | head -n 1 || true; }
+
 # start_log   start with an empty log, so that no error of an earlier run is quoted
 start_log() {
   { mkdir -p "$(dirname "$log")" && : >"$log"; } 2>/dev/null ||
-    die "$root: user $(id -un) cannot write into build/; copy the checkout into a folder of your own, or make it writable"
+    die "$root: user $(user) cannot write into build/; copy the checkout into a folder of your own, or make it writable"
 }
 
 # logged DESCRIPTION COMMAND...   run a command with its output in the log
 logged() {
   local description=$1; shift
   printf '\n== %s: %s\n' "$description" "$*" >>"$log"
-  "$@" >>"$log" 2>&1 </dev/null
+  # in English, because messages are searched for
+  LC_ALL=C.UTF-8 "$@" >>"$log" 2>&1 </dev/null
 }
+
+# free_space   print the free space of the disk in gigabytes, nothing where it is unknown
+free_space() { df -k --output=avail . 2>/dev/null | awk 'NR == 2 { print int($1 / 1048576) }'; }
 
 # need_space GIGABYTES WHAT   stop before work that would fill the disk
 need_space() {
   local free
-  free=$(df -Pk . 2>/dev/null | awk 'NR == 2 { print int($4 / 1048576) }')
+  free=$(free_space)
   [ "${free:-$1}" -ge "$1" ] || die "$root: $2 needs $1 GB of free space, and $free GB are free; delete something, or move the checkout to a larger disk"
 }
 
@@ -44,18 +51,25 @@ in_conda() { [ -n "${CONDA_PREFIX:-}" ] && compgen -G "$CONDA_PREFIX/lib/libboos
 # packages_for env|caffe   print the names of the packages that this system needs for `make env` or `make caffe`
 packages_for() {
   if [ "$1" = env ]; then
-    echo g++            # Theano compiles its graphs; its pure Python code fails with this numpy
+    echo g++              # Theano compiles its graphs; its pure Python code fails with this numpy
     echo libopenblas-dev  # matrix products of both nets
+    echo ca-certificates  # pip
     if is_debian12; then
       [ -n "$(python_311)" ] || echo python3-venv python3-dev
     elif [ -z "$(system_python_311)" ]; then
       echo libexpat1 libffi8 libsqlite3-0 zlib1g  # libraries of the Python in build/debian12
     fi
   else
-    echo make cmake patch ca-certificates libgflags-dev libgoogle-glog-dev
-    echo libhdf5-dev    # the HDF5Data layer
+    echo make cmake patch git libgflags-dev libgoogle-glog-dev
+    echo libhdf5-dev      # the HDF5Data layer
     echo libprotobuf-dev protobuf-compiler
-    is_debian12 && echo libboost-python-dev libboost-filesystem-dev libboost-system-dev libboost-thread-dev || true
+    if is_debian12; then
+      echo libboost-python-dev libboost-filesystem-dev libboost-system-dev libboost-thread-dev
+    fi
+  fi
+  if ! is_debian12; then
+    echo debian-archive-keyring  # to check what is unpacked in build/debian12
+    [ "$(system ID)" = debian ] || echo debootstrap  # names Debian's mirror
   fi
 }
 
@@ -63,12 +77,12 @@ packages_for() {
 missing_packages() {
   local name
   for name in "$@"; do
-    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q '^install ok installed' || printf '%s ' "$name"
+    dpkg-query -W -f='${Status}' "$name" 2>/dev/null | grep -q ' ok installed$' || printf '%s ' "$name"
   done
 }
 
 # install_command PACKAGE...   print the command with which root installs packages
-install_command() { echo "apt-get update && apt-get install --yes --no-install-recommends $*"; }
+install_command() { echo "apt-get update; apt-get install --yes --no-install-recommends $*"; }
 
 # as_root COMMAND   print how this user runs a command as root
 as_root() {
@@ -94,7 +108,7 @@ need_packages() {
   local missing command root_command=()
   missing=$(missing_packages "$@")
   [ -n "$missing" ] || return 0
-  command=$(install_command "$missing")
+  command=$(as_root "$(install_command "$missing")")
   if [ "$(id -u)" != 0 ]; then
     # everything that is missing, so that the next command does not ask again
     sudo -n true 2>/dev/null || die "packages of the system are missing, and only root can install them; run this, then the same command again:
@@ -102,13 +116,13 @@ need_packages() {
     root_command=(sudo -n)
   fi
   echo "installing packages: $missing"
-  logged "apt-get update" "${root_command[@]}" apt-get update ||
-    die "the list of packages cannot be downloaded ($(fetch_fault); see $log); check the network, then run: $command"
+  # One source of packages that fails, of another program, must not stop the set-up. What is missing then fails below.
+  logged "apt-get update" "${root_command[@]}" apt-get update || true
   # finish an installation that was interrupted
   logged "dpkg --configure" "${root_command[@]}" dpkg --configure -a || true
   logged "apt-get install" "${root_command[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get -o DPkg::Lock::Timeout=120 install --yes --no-install-recommends $missing ||
-    die "packages cannot be installed ($(fetch_fault); see $log); correct the cause, or run: $command"
+    die "packages cannot be installed ($(fetch_fault); see $log); check the network or correct the cause, or run: $command"
 }
 
 # fetch_fault   print apt's complaint in the log: the network and signatures first, because others follow from them
@@ -117,43 +131,53 @@ fetch_fault() {
 }
 
 oldest_compiler=9
-# old_compiler NAME   true if a C++ compiler is older than those that can compile Caffe
-old_compiler() { [ "$("$1" -dumpversion 2>/dev/null | cut -d . -f 1)" -lt "$oldest_compiler" ] 2>/dev/null; }
+read -ra compiler <<<"${CXX:-g++}" # CXX may be "ccache g++"
+# old_compiler   true if the C++ compiler is older than those that can compile Caffe
+old_compiler() { [ "$("${compiler[@]}" -dumpversion 2>/dev/null | cut -d . -f 1)" -lt "$oldest_compiler" ] 2>/dev/null; }
 
 # ---- Python ----------------------------------------------------------------------------------------------------------
 
-# system_python_311   print the path of a Python 3.11 with its headers and its venv module: $PYTHON, or conda's, or the
-# system's, or one that uv or pyenv installed. Prints nothing if there is none.
+# system_python_311   print the path of a Python 3.11: $PYTHON, or conda's, or the system's, or one that uv or pyenv
+# installed. Prints nothing if there is none.
 system_python_311() {
-  local candidate candidates=()
+  local candidates=()
   if [ -n "${PYTHON:-}" ]; then
     candidates=("$PYTHON")
   elif in_conda; then
     candidates=("$CONDA_PREFIX/bin/python")
   else
     candidates=(/usr/bin/python3.11 python3.11 python3
-      "${UV_PYTHON_INSTALL_DIR:-${HOME:-}/.local/share/uv/python}"/cpython-3.11.*/bin/python3.11
+      "${UV_PYTHON_INSTALL_DIR:-${XDG_DATA_HOME:-${HOME:-}/.local/share}/uv/python}"/cpython-3.11.*/bin/python3.11
       "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.11.*/bin/python3.11)
   fi
-  for candidate in "${candidates[@]}"; do
-    if is_python_311 "$candidate"; then
-      command -v "$candidate"
-      return
-    fi
-  done
+  first_python_311 "${candidates[@]}"
 }
 
-is_python_311() {
-  "$1" -c 'import os, sys, sysconfig, ensurepip, venv
-sys.exit(sys.version_info[:2] != (3, 11) or not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))' 2>/dev/null
+# first_python_311 NAME...   print the path of the first that can be used. It has the files to compile against it: headers
+# and the shared library. Of a virtual environment, for example an active build/env, it is the Python below it.
+first_python_311() {
+  local candidate
+  for candidate in "$@"; do
+    "$candidate" - 2>/dev/null <<'PYTHON' && return || true
+import os, sys, sysconfig
+import ensurepip, venv
+
+folders = [sysconfig.get_config_var("LIBDIR"), os.path.join(sys.base_prefix, "lib"),
+           os.path.join(sys.base_prefix, "lib", sysconfig.get_config_var("MULTIARCH") or "")]
+if (sys.version_info[:2] != (3, 11) or not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h"))
+        or not any(os.path.exists(os.path.join(folder, "libpython3.11.so")) for folder in folders)):
+    sys.exit(1)
+print(os.path.realpath(sys._base_executable))
+PYTHON
+  done
 }
 
 # python_311   print the path of the Python 3.11 in use: the system's, or the one in build/debian12
 python_311() {
-  local python private=$root/build/debian12/usr/bin/python3.11
+  local python
   python=$(system_python_311)
-  if [ -z "$python" ] && [ -z "${PYTHON:-}" ] && [ -e "$root/build/debian12/.python" ] && is_python_311 "$private"; then
-    python=$private
+  if [ -z "$python" ] && [ -z "${PYTHON:-}" ] && [ -e "$root/build/debian12/.python" ]; then
+    python=$(first_python_311 "$root/build/debian12/usr/bin/python3.11")
   fi
   echo "$python"
 }
@@ -163,10 +187,10 @@ explain_python() { "$root/build/debian12/usr/bin/python3.11" -c 'import ensurepi
 
 # make_venv PYTHON FOLDER   make a virtual environment with pip; in an existing one, replace Python and keep the packages
 make_venv() {
-  local wheels=$root/build/debian12/usr/share/python-wheels
+  local wheels=${1%/bin/*}/share/python-wheels
   rm -f "$2"/bin/python* # venv leaves links to a Python that is gone
-  if [[ $1 == "$root"/build/debian12/* ]]; then
-    # Debian's ensurepip looks for the wheels of pip in /usr/share
+  if [[ $1 != /usr/bin/* ]] && [ -d "$wheels" ]; then
+    # Debian's ensurepip looks for the wheels of pip in /usr/share, not in build/debian12
     logged "venv" "$1" -m venv --without-pip "$2" &&
       logged "pip" env PYTHONPATH="$(echo "$wheels"/pip-*.whl)" "$2/bin/python" -m pip install --no-index \
         --find-links "$wheels" pip setuptools

@@ -26,22 +26,18 @@ debian_mirrors() {
   fi
 }
 
-# need_debian_keys   install Debian's keys, and on other systems debootstrap, which names Debian's mirror
-need_debian_keys() {
+# use_debian12_keys   Ubuntu 22.04 has the keys of Debian 11, whose own package of keys also contains those of Debian 12
+use_debian12_keys() {
   local newer=$root/build/debian12/keys
-  if [ "$(system ID)" = debian ]; then
-    need_packages debian-archive-keyring
-    return
-  fi
-  need_packages debian-archive-keyring debootstrap
-  if [ ! -e "${keyring%/*}/debian-archive-bookworm-stable.gpg" ]; then
-    # Ubuntu 22.04 has the keys of Debian 11, whose own package of keys also has those of Debian 12
-    mkdir -p "$newer"
-    if private_apt bullseye deb "$newer" download debian-archive-keyring; then
-      dpkg-deb --extract "$newer"/debian-archive-keyring_*.deb "$newer" && keyring=$newer$keyring
-    fi
+  [ ! -e "${keyring%/*}/debian-archive-bookworm-stable.gpg" ] || return 0
+  mkdir -p "$newer"
+  if private_apt bullseye deb "$newer" download debian-archive-keyring; then
+    dpkg-deb --extract "$newer"/debian-archive-keyring_*.deb "$newer" && keyring=$newer$keyring
   fi
 }
+
+# new_glibc   true if the C library can run Debian 12's Python
+new_glibc() { [ "$(printf '%s\n' 2.35 "$(ldd --version 2>/dev/null | sed -n '1s/.* //p')" | sort -V | head -n 1)" = 2.35 ]; }
 
 # private_apt SUITE KIND FOLDER ARGUMENT...   run apt-get in FOLDER with the entries "KIND mirror SUITE main" only
 private_apt() {
@@ -49,10 +45,13 @@ private_apt() {
   shift 3
   mkdir -p "$folder/apt/lists/partial" "$folder/apt/cache/archives/partial"
   for mirror in $(debian_mirrors); do
-    echo "$kind [signed-by=$keyring] $mirror $suite main"
+    echo "$kind $mirror $suite main"
   done >"$folder/apt/sources.list"
+  # nothing of the system: neither its sources and keys, nor what is installed, nor the versions that it prefers
   local options=(-o Dir::Etc::sourcelist="$folder/apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    -o Dir::State::lists="$folder/apt/lists" -o Dir::Cache="$folder/apt/cache" -o APT::Sandbox::User="$(id -un)")
+    -o Dir::Etc::trusted="$keyring" -o Dir::Etc::trustedparts=/dev/null -o Dir::State::status=/dev/null
+    -o Dir::Etc::preferences=/dev/null -o Dir::Etc::preferencesparts=/dev/null -o APT::Default-Release=
+    -o Dir::State::lists="$folder/apt/lists" -o Dir::Cache="$folder/apt/cache" -o APT::Sandbox::User="$(user)")
   # some mirrors may hold other packages: their errors do not matter if what is asked for is fetched
   logged "apt-get update" apt-get "${options[@]}" update || true
   (cd "$folder" && logged "apt-get" apt-get "${options[@]}" "$@")
@@ -63,7 +62,7 @@ debian12() {
   local name=$1 target=$root/build/debian12 package
   shift
   [ ! -e "$target/.$name" ] || return 0
-  need_debian_keys
+  use_debian12_keys
   echo "build/debian12: fetching $name from Debian 12's packages, which this system lacks"
   rm -rf "$target/download"
   mkdir -p "$target/download"

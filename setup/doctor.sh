@@ -29,18 +29,17 @@ else
   report "packages" "neither apt nor conda: cannot be checked" "install those of packages_for in setup/common.sh, or use the container (setup/README.md)"
 fi
 
-compiler=${CXX:-g++}
-if ! command -v "$compiler" >/dev/null; then
-  report "C++ compiler" "no $compiler" "make env installs g++, unless CXX names another one"
-elif old_compiler "$compiler"; then
-  report "C++ compiler" "$("$compiler" --version | head -n 1)" "too old: install version $oldest_compiler or newer and give CXX=its-path"
+if ! command -v "${compiler[0]}" >/dev/null; then
+  report "C++ compiler" "no ${compiler[0]}" "make env installs g++, unless CXX names another one"
+elif old_compiler; then
+  report "C++ compiler" "$("${compiler[@]}" --version | head -n 1)" "too old: install version $oldest_compiler or newer and give CXX=its-path"
 else
-  report "C++ compiler" "$("$compiler" --version | head -n 1)"
+  report "C++ compiler" "$("${compiler[@]}" --version | head -n 1)"
 fi
 if [ -n "$python" ]; then
   report "Python 3.11" "$python, $("$python" --version 2>&1)"
 elif [ -n "${PYTHON:-}" ]; then
-  report "Python 3.11" "PYTHON=$PYTHON is none, or lacks its headers or venv" "make env PYTHON=/path/to/python3.11, or without PYTHON"
+  report "Python 3.11" "PYTHON=$PYTHON is none, or lacks headers, shared library or venv" "make env PYTHON=/path/to/python3.11, or without PYTHON"
 elif is_debian12; then
   report "Python 3.11" "not installed, or without headers or venv" "make env installs it (python3-venv and python3-dev, listed above)"
 elif has_apt; then
@@ -48,8 +47,10 @@ elif has_apt; then
 else
   report "Python 3.11" "not found" "install it, with uv or pyenv for example, then: make env PYTHON=/path/to/python3.11"
 fi
-free=$(df -Pk . 2>/dev/null | awk 'NR == 2 { print int($4 / 1048576) }')
-[ "$free" -ge 3 ] && report "disk" "$free GB free" || report "disk" "$free GB free" "a demo run needs up to 3 GB; free some space"
+[ -w . ] && report "checkout" "$root" ||
+  report "checkout" "$root cannot be written by user $(user)" "copy it into a folder of your own, or make it writable"
+free=$(free_space)
+[ "${free:-3}" -ge 3 ] && report "disk" "${free:-unknown} GB free" || report "disk" "$free GB free" "a demo run needs up to 3 GB; free some space"
 memory=$(awk '/MemTotal/ { print int($2 / 1048576 + 0.5) }' /proc/meminfo 2>/dev/null)
 [ "${memory:-4}" -ge 4 ] && report "memory" "${memory:-unknown} GB" || report "memory" "$memory GB" "training and compiling need up to 3 GB; close programs or use a larger machine"
 
@@ -72,7 +73,9 @@ PYTHON
 else
   report "build/env" "not created yet" "make env"
 fi
-if [ -e build/caffe/.ready ]; then
+if [ -e build/caffe/.ready ] && ! build/env/bin/python -c "" 2>/dev/null; then
+  report "build/caffe" "cannot be tested before build/env works" "make env"
+elif [ -e build/caffe/.ready ]; then
   reason=$(build/env/bin/python -c 'import caffe' 2>&1 | tail -n 1)
   report "build/caffe" "${reason:-imports}" "${reason:+rm -rf build/caffe && make caffe}"
 else

@@ -6,17 +6,21 @@
 # environment is made again around the packages that are installed in it.
 set -euo pipefail
 source "$(dirname "$0")/common.sh"
-source "$(dirname "$0")/debian.sh"
+source "$root/setup/debian.sh"
 log=$root/build/logs/env.log
 
 start_log
 python=$(python_311)
 [ -n "$python" ] || [ -z "${PYTHON:-}" ] ||
-  die "PYTHON=$PYTHON: not a Python 3.11 with its headers and its venv module (Theano 1.0.5 and numpy 1.23.5 do not run on newer versions); \
-give the path of one, or leave PYTHON out and let make find or install it"
-[ -n "$python" ] || has_apt || in_conda ||
-  die "Python 3.11 with its headers is required (Theano 1.0.5 and numpy 1.23.5 do not run on newer versions), and none was found on $(system PRETTY_NAME); \
-install it, with uv or pyenv for example, and give its path: make env PYTHON=/path/to/python3.11"
+  die "PYTHON=$PYTHON: not a Python 3.11 with its headers, its shared library and its venv module (Theano 1.0.5 and numpy 1.23.5 do not run on newer versions); \
+give the path of one (pyenv: install it with PYTHON_CONFIGURE_OPTS=--enable-shared), or leave PYTHON out and let make find or install it"
+[ -n "$python" ] || is_debian12 || has_apt ||
+  die "Python 3.11 with its headers and shared library is required (Theano 1.0.5 and numpy 1.23.5 do not run on newer versions), and none was found on \
+$(system PRETTY_NAME); install it, with uv for example, and give its path: make env PYTHON=/path/to/python3.11"
+[ -n "$python" ] || is_debian12 || new_glibc ||
+  die "$(system PRETTY_NAME): too old for Debian 12's Python, and no Python 3.11 was found; install one and give its path: \
+make env PYTHON=/path/to/python3.11; or use the container (setup/README.md)"
+[ -e build/env/.ready ] || need_space 2 "the environment"
 need_packages $(packages_for env)
 if [ -z "$python" ]; then
   is_debian12 || debian12 python "${debian12_python[@]}"
@@ -25,7 +29,6 @@ if [ -z "$python" ]; then
 install another one and give its path: make env PYTHON=/path/to/python3.11"
 fi
 
-[ -e build/env/.ready ] || need_space 2 "the environment"
 echo "build/env: installing the pins of requirements.txt for $("$python" --version) (about a minute)"
 rm -rf build/env/.ready build/theano # compiled parts of Theano are linked with the Python of before
 make_venv "$python" build/env

@@ -24,7 +24,8 @@ from common.errors import UserError
 from common.machine import environment, load_blas
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
-COMPILER = next(filter(shutil.which, [os.environ.get("CXX", "")]), "g++")  # conda's activation sets CXX
+CXX = os.environ.get("CXX", "")  # conda's activation sets it to NAME-c++, but Theano optimises only for a g++
+COMPILER = next(filter(shutil.which, re.findall(r"(?:.*[-/])?g\+\+[-\d]*$", re.sub(r"-c\+\+$", "-g++", CXX))), "g++")
 
 
 def _flags():
@@ -56,6 +57,19 @@ def _set_compiler_paths():
         os.environ[name] = os.pathsep.join(filter(None, [*map(str, folders), os.environ.get(name)]))
 
 
+def _explain(error):
+    """Return the UserError for an error of Theano when it is imported, or the error itself if it is another one."""
+    text = str(error)
+    if "Compilation failed" in text:
+        fault = re.search(r"(fatal )?error: .*?(?=\.\s|$)", text)
+        return UserError(f"Theano cannot compile with {COMPILER} ({fault[0] if fault else text}); "
+                         "`make doctor` lists what is missing")
+    if "compiledir" in text:
+        return UserError(f"{BUILD / 'theano'}: Theano cannot write its compiled code there; make it writable, or "
+                         "give another one: THEANO_FLAGS=base_compiledir=FOLDER")
+    return error
+
+
 def _import():
     """Import Theano and Lasagne, and provide the module that Lasagne misses."""
     if not shutil.which(COMPILER):
@@ -79,12 +93,8 @@ def _import():
     except ImportError as error:
         raise UserError(f"Theano or Lasagne cannot be imported ({error}); run `make env`, "
                         "then use build/env/bin/python") from error
-    except Exception as error:  # Theano raises nothing narrower when it cannot compile its own C code
-        if "Compilation failed" not in str(error):
-            raise
-        fault = re.search(r"(fatal )?error: .*?(?=\.\s|$)", str(error))
-        raise UserError(f"Theano cannot compile with {COMPILER} ({fault[0] if fault else error}); "
-                        "`make doctor` lists what is missing") from error
+    except Exception as error:  # Theano raises nothing narrower
+        raise _explain(error) from error
     return theano, lasagne
 
 

@@ -20,16 +20,18 @@ bare() {
   need_packages debootstrap
   # debootstrap of Debian 12 lacks noble, which is made like jammy
   [[ $1 != jammy && $1 != noble ]] || { components=main,universe; script=/usr/share/debootstrap/scripts/jammy; }
-  [ ! -e "$target.bare" ] || { rm -rf "$target" && cp -a "$target.bare" "$target" && return; }
-  rm -rf "$target.part"
-  # without the keys of another distribution, its packages are not checked: this system is for tests only
-  logged "debootstrap" debootstrap --no-check-gpg --variant=minbase --components=$components --include=ca-certificates,git,make \
-    "$1" "$target.part" ${script:+"" "$script"} || die "$1: the bare system cannot be made (see $log)"
-  # of this machine: its certificates, if a proxy needs them, and pip's settings
-  cp -L /etc/ssl/certs/ca-certificates.crt "$target.part/etc/ssl/certs/"
-  cp -L /etc/resolv.conf /etc/hosts "$target.part/etc/"
-  [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$target.part/etc/"
-  mv "$target.part" "$target.bare"
+  if [ ! -e "$target.bare" ]; then
+    rm -rf --one-file-system "$target.part"
+    # without the keys of another distribution, its packages are not checked: this system is for tests only
+    logged "debootstrap" debootstrap --no-check-gpg --variant=minbase --components=$components --include=ca-certificates,git,make \
+      "$1" "$target.part" ${script:+"" "$script"} || die "$1: the bare system cannot be made (see $log)"
+    # of this machine: its certificates, if a proxy needs them, and pip's settings
+    cp -L /etc/ssl/certs/ca-certificates.crt "$target.part/etc/ssl/certs/"
+    cp -L /etc/resolv.conf /etc/hosts "$target.part/etc/"
+    [ ! -f /etc/pip.conf ] || cp /etc/pip.conf "$target.part/etc/"
+    mv "$target.part" "$target.bare"
+  fi
+  rm -rf --one-file-system "$target"
   cp -a "$target.bare" "$target"
 }
 
@@ -39,27 +41,27 @@ inside() {
   mkdir -p "$target/srv/checkout" "$target/proc" "$target/dev"
   git clone --quiet . "$target/srv/checkout/main"
   [ -z "${SHARE:-}" ] || cp -r "$SHARE" "$target/srv/checkout/shared"
-  mount -t proc proc "$target/proc" && mount --bind /dev "$target/dev"
-  local status=0
+  # the mounts end with the process
   env -i HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin TERM=dumb \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
-    chroot "$target" /bin/bash -c "cd /srv/checkout/main && $command" || status=$?
-  umount "$target/proc" "$target/dev"
-  return "$status"
+    unshare --mount bash -c 'mount -t proc proc "$1/proc" && mount --bind /dev "$1/dev" &&
+      exec chroot "$1" /bin/bash -c "cd /srv/checkout/main && $2"' bash "$target" "$command"
 }
 
-# container NAME   build the image on a bare Debian 12 and run the command in it, with results in a folder of user 1000
+# container   build the image on a bare Debian 12 and run the command in it, with results in a folder of user 1000
 container() {
-  local results=$root/build/platforms/results image=saliency-test
+  local results=$root/build/platforms/results context=build/platforms/context name
   need_packages buildah
   export STORAGE_DRIVER=vfs BUILDAH_ISOLATION=chroot
-  buildah from --name saliency-base scratch >/dev/null 2>&1 || true
-  buildah copy --quiet saliency-base build/platforms/bookworm.bare / >/dev/null && buildah commit --quiet saliency-base saliency-bookworm >/dev/null
-  git clone --quiet . build/platforms/context
-  buildah build --network=host --build-arg BASE=localhost/saliency-bookworm --tag "$image" build/platforms/context
-  rm -rf build/platforms/context "$results"
+  for name in saliency-base saliency-run; do buildah rm "$name" >/dev/null 2>&1 || true; done
+  buildah from --name saliency-base scratch
+  buildah copy --quiet saliency-base build/platforms/bookworm.bare /
+  buildah commit --quiet saliency-base saliency-bookworm
+  rm -rf "$context" "$results"
+  git clone --quiet . "$context"
+  buildah build --network=host --build-arg BASE=localhost/saliency-bookworm --tag saliency-test "$context"
   mkdir "$results" && chown 1000:1000 "$results"
-  buildah from --name saliency-run "localhost/$image" >/dev/null
+  buildah from --name saliency-run localhost/saliency-test
   buildah run --network=host --volume "$results:/saliency/build" saliency-run -- /saliency/setup/container.sh bash -c "$command"
   [ -z "$(find "$results" ! -user 1000 | head -n 1)" ] || die "container: a file in $results does not belong to its user"
 }
@@ -68,10 +70,20 @@ failed=()
 for name in ${*:-bookworm trixie jammy noble container}; do
   started=$SECONDS
   echo "== $name: $command"
-  case $name in
-    container) { [ -e build/platforms/bookworm.bare ] || bare bookworm; } && container ;;
-    *) bare "$name" && inside "$name" ;;
-  esac >"build/platforms/$name.log" 2>&1 && state=passed || { state=FAILED; failed+=("$name"); }
+  # not in a condition, which would switch off `set -e` inside
+  set +e
+  (
+    set -e
+    case $name in
+      bookworm | trixie | jammy | noble) bare "$name"; inside "$name" ;;
+      container) bare bookworm; container ;;
+      *) die "$name: not a platform; choose from bookworm trixie jammy noble container" ;;
+    esac
+  ) >"build/platforms/$name.log" 2>&1
+  status=$?
+  set -e
+  state=passed
+  [ "$status" = 0 ] || { state="FAILED ($(tail -n 1 "build/platforms/$name.log"))"; failed+=("$name"); }
   echo "$name: $state after $(((SECONDS - started) / 60)) min; build/platforms/$name.log"
 done
 [ "${#failed[@]}" = 0 ] || exit 1

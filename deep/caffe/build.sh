@@ -10,7 +10,7 @@
 # make test-caffe runs `build.sh test`: it builds and runs BVLC's unit tests of the layers and the solver in use.
 set -euo pipefail
 source "$(dirname "$0")/../../setup/common.sh"
-source "$(dirname "$0")/../../setup/debian.sh"
+source "$root/setup/debian.sh"
 log=$root/build/logs/caffe${1:+-$1}.log
 python=$root/build/env/bin/python
 here=$root/deep/caffe
@@ -35,13 +35,13 @@ run the same command again when the network works, or $instead"
 from_debian() {
   [ -f "$keyring" ] && [ -n "$(debian_mirrors)" ] &&
     private_apt bullseye deb-src "$work/fetch" source --download-only --tar-only caffe &&
-    gzip -dc "$work/fetch/$archive" >"$work/caffe.tar"
+    gzip -dc "$work/fetch/$archive" 2>>"$log" >"$work/caffe.tar"
 }
 
 from_git() {
   command -v git >/dev/null && logged "git init" git init --quiet --bare "$work/fetch/git" &&
     logged "git fetch" git -C "$work/fetch/git" fetch --quiet --depth 1 "$repository" "$commit" &&
-    git -C "$work/fetch/git" archive --format=tar "$commit" >"$work/caffe.tar"
+    git -C "$work/fetch/git" archive --format=tar "$commit" 2>>"$log" >"$work/caffe.tar"
 }
 
 # True if the tar file has the expected SHA-256.
@@ -56,13 +56,14 @@ origin() {
 
 # Unpack the source into build/caffe/src, apply the patches and add our files.
 unpack() {
+  # what works stays until the new source is here
+  [ -n "${CAFFE_SRC:-}" ] || checked || fetch
   rm -rf "$work/.ready" "$work/src" "$work/src.part" "$work/build"
   mkdir -p "$work/src.part"
   if [ -n "${CAFFE_SRC:-}" ]; then
     echo "build/caffe: copying $CAFFE_SRC"
     tar -C "$CAFFE_SRC" --exclude=.git --exclude=./build -cf - . | tar -C "$work/src.part" -xf -
   else
-    checked || fetch
     checked || die "$work/caffe.tar: not the expected source (its SHA-256 differs); delete it and run the same command again, or $instead"
     tar -C "$work/src.part" -xf "$work/caffe.tar" || die "$work/caffe.tar: cannot be unpacked; is the disk full?"
   fi
@@ -121,13 +122,13 @@ compile() {
     -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" "${lines[@]}" \
     -DCMAKE_CXX_FLAGS="${CXXFLAGS:-} -fno-math-errno$("$python" -c 'import sys; sys.base_prefix == "/usr" or print(f" -isystem \"{sys.base_prefix}/include\"")')" \
     -DCMAKE_UNITY_BUILD="$1" -DCMAKE_UNITY_BUILD_BATCH_SIZE=8 ||
-    die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1 || true) (see $log; \`make doctor\` lists what is missing)"
+    die "CMake cannot configure Caffe: $(awk '/CMake Error/ { found = 1; next } found && NF { print; exit }' "$log") (see $log; \`make doctor\` lists what is missing)"
   targets Caffe pycaffe caffe.bin
 }
 
 # targets TITLE NAME...   build CMake targets
 targets() {
-  cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target "${@:2}" 2>>"$log" </dev/null | show_percent "$1"
+  LC_ALL=C.UTF-8 cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target "${@:2}" 2>>"$log" </dev/null | show_percent "$1"
 }
 
 # show_percent TITLE   show make's percentage: on one line of a terminal, every 20% in a log
@@ -164,7 +165,7 @@ run_tests() {
   logged "cmake" cmake -S "$work/src" -B "$work/build" "-DBUILD_only_tests=$(IFS=,; echo "${tests[*]}")" ||
     die "CMake cannot configure Caffe's tests (see $log)"
   targets "Caffe's tests" test.testbin ||
-    die "Caffe's tests do not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
+    die "Caffe's tests do not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
   echo "running Caffe's tests of ${#tests[@]} parts"
   # the tests read files relative to the source
   (cd "$work/src" && OPENBLAS_THREAD_TIMEOUT=4 logged "tests" "$work/build/test/test.testbin" --gtest_filter='-*GPU*') || status=$?
@@ -182,7 +183,7 @@ if [ "${1:-}" = test ]; then
   exit
 fi
 need_packages $(packages_for caffe)
-! old_compiler "${CXX:-g++}" || die "${CXX:-g++} is too old for Caffe ($("${CXX:-g++}" --version | head -n 1)); install version $oldest_compiler or newer and give CXX=its-path"
+! old_compiler || die "${compiler[*]} is too old for Caffe ($("${compiler[@]}" --version | head -n 1)); install version $oldest_compiler or newer and give CXX=its-path"
 if has_apt && ! is_debian12 && ! in_conda; then
   debian12 boost "${debian12_boost[@]}"
   ! old_protoc || debian12 protobuf "${debian12_protobuf[@]}"
@@ -194,7 +195,7 @@ grep -qsF "CMAKE_HOME_DIRECTORY:INTERNAL=$work/src" "$work/build/CMakeCache.txt"
 echo "build/caffe: compiling (two to four minutes on two cores)"
 set -o pipefail
 compile ON || { echo "building Caffe: second attempt, one file at a time"; compile OFF; } ||
-  die "Caffe does not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
+  die "Caffe does not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
 # relative paths, so that a moved checkout works
 ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so"
 echo ../../../../caffe/src/python >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth"
