@@ -10,6 +10,7 @@ import csv
 import gzip
 import math
 import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
@@ -131,7 +132,7 @@ def read_table(path, names=None, of_one_image=False):
         return _read_text(path, names, of_one_image)
     except OSError as error:
         raise UserError(os_error_message(error) if error.errno else f"{path}: {error}; copy the file again") from error
-    except (EOFError, UnicodeDecodeError, csv.Error) as error:  # a compressed or UTF-16 file that was cut off
+    except (EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:  # cut off
         raise UserError(f"{path}: damaged ({error}); copy the file again") from error
 
 
