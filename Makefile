@@ -41,12 +41,13 @@ FORMATS ?=
 MODEL ?=
 FILE ?=
 OSIE ?=
+LONG ?=
 EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS \
-  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
+  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE LONG EXPERIMENTS PYTHON \
   CAFFE_SRC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
@@ -98,7 +99,7 @@ TABLES := build/tables/$(RUN).json
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
-  reproduce-tables figures claims fetch test test-caffe bench lint clean clean-runs
+  reproduce-tables figures claims fetch test test-caffe test-faults bench lint clean clean-runs
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -108,6 +109,7 @@ help:
 	@echo '  make reproduce-tables   run every step below that is missing; write build/tables/*.{md,csv,tex} and index.html'
 	@echo '  make test               run the tests'
 	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net'
+	@echo '  make test-faults        damage inputs and kill commands on purpose: minutes; LONG=1: hours'
 	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
 	@echo
 	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
@@ -255,6 +257,10 @@ test: | $(READY_ENV) $(READY_CAFFE)
 
 test-caffe: | $(READY_CAFFE)
 	@deep/caffe/build.sh test
+
+# damaged inputs, and signals at random moments; LONG=1: hours
+test-faults: | $(READY_ENV) $(READY_CAFFE)
+	@$(PY) -m tests.faults all $(if $(LONG),--long)
 
 bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh
