@@ -22,7 +22,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.screen import Screen
-from data.tables import NO_POSITION, OTHER_EYE, Table, open_text
+from data.tables import NO_POSITION, OTHER_EYE, Table, open_text, report_damage
 
 SUFFIX = ".asc"
 LOST = 1e7  # pixels; a position beyond this is EyeLink's mark for a lost eye
@@ -49,7 +49,7 @@ def read_asc(path):
     """
     rows, screens, screen, image, trial_start = [], {}, Screen(), None, 0
     onset, end = -math.inf, math.inf
-    with open_text(path) as file:
+    with report_damage(path), open_text(path) as file:
         for number, line in enumerate(file, 1):
             fields = line.split()
             if fields[:1] == ["EFIX"]:

@@ -7,6 +7,7 @@ Prints a seed; the same seed repeats a campaign, and each failure names the opti
 """
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 import time
@@ -49,8 +50,10 @@ def main():
 
         names = args.scenario or (kills.QUICK if not args.long else (*kills.QUICK, "prepare, deep net", *kills.TRAININGS))
         totals = kills.campaign(folder / "kills", seed, signals, names, report)
-        print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals['early']} of them "
-              "met Python before it had read a line of ours")
+        print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals[kills.PYTHON]} of "
+              "them met Python before it had read a line of ours, or after the last one")
+    if not failures:
+        shutil.rmtree(folder)
     print(f"{len(failures)} failures in {time.monotonic() - started:.0f} s" + (f"; files in {folder}" if failures else ""))
     return 1 if failures else 0
 

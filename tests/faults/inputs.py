@@ -3,6 +3,7 @@
 A damaged file is a whole one after a few random changes; the reader's name, the seed and a number determine it. A child
 process reads them, so that a crash or a hang counts as a failure instead of ending the campaign.
 """
+import faulthandler
 import gzip
 import json
 import os
@@ -354,6 +355,7 @@ def _in_child(originals, folder, reader, seed, first, last):
 def _child(originals, folder, reader, seed, first, last, entry):
     try:
         os.setpgrp()
+        faulthandler.disable()  # of pytest
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         signal.signal(signal.SIGALRM, signal.SIG_DFL)  # ends the process

@@ -27,6 +27,7 @@ IGNORED = ("resource_tracker", "warnings.warn(")
 TRACKERS = ("resource_tracker",)
 TIMES = ("seconds", "step_seconds")  # columns of log.csv
 UNEQUAL = ("caffe.log",)  # files that hold times or numbers of processes
+PYTHON = "python"  # the signal met Python before it had read a line of ours, or after the last one
 KINDS = {"kill": signal.SIGKILL, "kill worker": signal.SIGKILL, "kill group": signal.SIGKILL, "terminate": signal.SIGTERM,
          "terminate group": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 FETCH = ("import signal, sys; from common import exit_now\n"
@@ -180,8 +181,10 @@ def fault_of_stop(process, kind, family, errors):
         ours = any(f"{folder}/" in line for line in lines for folder in ("common", "data", "evaluation", "site-packages"))
         if ours or "frozen runpy" not in errors and "site.py" not in errors and "encodings" not in errors:
             return "traceback: " + " | ".join(lines[-12:])
-        return "early"  # Python was starting, and had not read a line of ours
-    if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, -signal.SIGTERM):
+        return PYTHON
+    if process.returncode in (-signal.SIGINT, -signal.SIGTERM) and not lines:
+        return PYTHON
+    if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
     if process.returncode in (1, 130, 143) and not any(line.startswith(LINES) for line in lines):
         return f"no line: {' | '.join(lines[-3:])}"
@@ -220,7 +223,7 @@ def run_whole(arguments):
 
 
 def campaign(folder, seed, count, names, report):
-    """Send `count` signals; return the numbers of signals, of rounds, and of stops while Python itself was starting."""
+    """Send `count` signals; return the numbers of signals, of rounds, and of signals that met Python alone."""
     source, out = folder / "source", folder / "out"
     source.mkdir(parents=True)
     write_sources(source)
@@ -231,7 +234,7 @@ def campaign(folder, seed, count, names, report):
     for net in ("shallow", "deep") if set(names) & set(TRAININGS) else ():
         failure, _ = run_whole(["-m", f"{net}.prepare", "--dataset", "synthetic", "--limit", "30", "--out", source / net])
         assert not failure, failure
-    references, totals, rng = {}, {"kills": 0, "rounds": 0, "early": 0}, random.Random(seed)
+    references, totals, rng = {}, {"kills": 0, "rounds": 0, PYTHON: 0}, random.Random(seed)
     for name in names:
         arguments = [str(text).replace("{out}", str(out)).replace("{source}", str(source)) for text in commands[name]]
         shutil.rmtree(out, ignore_errors=True)
@@ -245,8 +248,8 @@ def campaign(folder, seed, count, names, report):
         number = totals["rounds"]
         kinds = [rng.choice(list(KINDS)) for _ in range(min(rng.randint(1, 4), count - totals["kills"]))]
         for fault in _round(*references[name], out, kinds, rng):
-            if fault == "early":
-                totals["early"] += 1
+            if fault == PYTHON:
+                totals[PYTHON] += 1
             else:
                 report(f"round {number}, {name}, {kinds}: {fault}; repeat with: python -m tests.faults kills --seed {seed}")
         totals["kills"] += len(kinds)
@@ -274,7 +277,7 @@ def _round(arguments, reference, seconds, out, kinds, rng):
         if reader.is_alive():
             yield f"its pipe is still open after {kind}"
         elif fault := fault_of_stop(process, kind, family, errors[0]):
-            yield fault if fault == "early" else f"{kind}: {fault}"
+            yield fault if fault == PYTHON else f"{kind}: {fault}"
     failure, _ = run_whole(arguments)
     if failure:
         yield f"the repeated command failed: {failure}"
