@@ -254,6 +254,7 @@ def campaign(folder, seed, count, names, report):
                 report(f"round {number}, {name}, {kinds}: {fault}; repeat with: python -m tests.faults kills --seed {seed}")
         totals["kills"] += len(kinds)
         totals["rounds"] += 1
+        print(f"{totals['kills']} signals; round {number}: {name}: {', '.join(kinds)}", flush=True)
     server.shutdown()
     return totals
 
