@@ -182,7 +182,7 @@ def fault_of_stop(process, kind, family, errors):
         if ours or "frozen runpy" not in errors and "site.py" not in errors and "encodings" not in errors:
             return "traceback: " + " | ".join(lines[-12:])
         return PYTHON
-    if process.returncode in (-signal.SIGINT, -signal.SIGTERM) and not lines:
+    if process.returncode in (-signal.SIGINT, -signal.SIGTERM) and not any(line.startswith(LINES) for line in lines):
         return PYTHON
     if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
