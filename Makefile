@@ -41,6 +41,7 @@ FORMATS ?=
 MODEL ?=
 FILE ?=
 OSIE ?=
+LONG ?=
 EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
@@ -48,8 +49,7 @@ DEBIAN_MIRROR ?=
 PLATFORMS ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS \
-  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
-  CAFFE_SRC DEBIAN_MIRROR PLATFORMS
+  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -100,7 +100,7 @@ TABLES := build/tables/$(RUN).json
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
-  reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs
+  reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs test-faults
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -111,6 +111,7 @@ help:
 	@echo '  make test               run the tests'
 	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net'
 	@echo '  make test-platforms     run both commands in bare Debian 12 and 13, Ubuntu and the container  [PLATFORMS=names]'
+	@echo '  make test-faults        damage inputs and kill commands on purpose: minutes; LONG=1: hours'
 	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
 	@echo
 	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
@@ -262,6 +263,10 @@ test-caffe: | $(READY_CAFFE)
 
 test-platforms:
 	@tests/platforms.sh $(PLATFORMS)
+
+# damaged inputs, and signals at random moments; LONG=1: hours
+test-faults: | $(READY_ENV) $(READY_CAFFE)
+	@$(PY) -m tests.faults all $(if $(LONG),--long)
 
 bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh

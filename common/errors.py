@@ -1,6 +1,7 @@
 """Errors that a user can correct, and the report of all commands on them."""
 import errno
 import os
+import re
 import signal
 import sys
 import time
@@ -33,6 +34,8 @@ def run(main):
             signal.signal(number, _raise)
     signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0], frame))
     sys.unraisablehook = _keep_signal
+    if hasattr(sys.stdout, "reconfigure"):  # a name must not end the command if the terminal cannot show it
+        sys.stdout.reconfigure(errors="backslashreplace")
     code = 1  # of a bug, which keeps its traceback
     try:
         code = _call(main)
@@ -60,6 +63,10 @@ def _call(main):
         if error.errno is None:
             raise
         code = _fail(f"error: {os_error_message(error)}", 1)
+    except UnicodeEncodeError as error:
+        if not (name := re.search(r"[^\s,\"']*[\ud800-\udfff][^\s,\"']*", error.object)):
+            raise
+        code = _fail(f"error: {not_utf_8(name[0])}", 1)
     except MemoryError:
         code = _fail("error: out of memory; close other programs, or use a smaller batch or PRESET=demo", 1)
     return code
@@ -77,6 +84,11 @@ def os_error_message(error):
     }
     name = error.filename or "the file being written"
     return f"{name}: {error.strerror}; {remedies.get(error.errno, 'check the path and the disk')}"
+
+
+def not_utf_8(name):
+    """Format the error for the name of a file that can be neither shown nor written to our files."""
+    return f"{ascii(name)}: its name is not UTF-8; rename the file or folder, or set LC_ALL=C.UTF-8"
 
 
 class Terminated(KeyboardInterrupt):

@@ -95,7 +95,7 @@ def _opened(path):
     except TooManyPixels as error:
         raise UserError(f"{path}: {error}") from error
     except Exception as error:  # Pillow raises many classes for damaged files
-        if isinstance(error, OSError) and error.errno:
+        if isinstance(error, OSError) and error.errno and error.filename:  # without a name: of Pillow, for damage
             raise UserError(os_error_message(error)) from error
         reason = str(error).replace(str(path), "").replace("''", "").strip() or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({reason}); "

@@ -18,7 +18,7 @@ import numpy as np
 from common.errors import UserError
 from common.files import parse_json
 from data.screen import Screen
-from data.tables import NO_POSITION, Table, open_text
+from data.tables import NO_POSITION, Table, open_text, report_damage
 
 RECORDING = "_physio.tsv.gz"
 NO_IMAGE = "were made while no image was shown"
@@ -111,7 +111,8 @@ def _images(path):
     """Return when each image was shown: list of (onset, end, name), in seconds of the experiment."""
     if not path.is_file():
         raise UserError(f"{path}: missing; it states which image was shown when (onset, duration, stim_file)")
-    lines = [line.rstrip("\r\n").split("\t") for line in open_text(path) if line.strip()]
+    with report_damage(path), open_text(path) as file:
+        lines = [line.rstrip("\r\n").split("\t") for line in file if line.strip()]
     header = [name.strip() for name in lines[0]] if lines else []
     if not {"onset", "duration", "stim_file"} <= set(header):
         raise UserError(f"{path}: has the columns {', '.join(header)}; onset, duration and stim_file are needed")
@@ -166,7 +167,7 @@ def _sidecar(path, root):
 
 def _read_rows(path, width):
     """Yield the rows of a table without names; one with another number of values is an error."""
-    with open_text(path) as file:
+    with report_damage(path), open_text(path) as file:
         for number, line in enumerate(file, 1):
             row = [value.strip().strip('"') for value in line.rstrip("\r\n").split("\t")]
             if len(row) != width:

@@ -22,7 +22,7 @@ import numpy as np
 
 from common.errors import UserError
 from data.screen import Screen
-from data.tables import NO_POSITION, OTHER_EYE, Table, open_text
+from data.tables import NO_POSITION, OTHER_EYE, Table, open_text, report_damage
 
 SUFFIX = ".asc"
 LOST = 1e7  # pixels; a position beyond this is EyeLink's mark for a lost eye
@@ -49,7 +49,7 @@ def read_asc(path):
     """
     rows, screens, screen, image, trial_start = [], {}, Screen(), None, 0
     onset, end = -math.inf, math.inf
-    with open_text(path) as file:
+    with report_damage(path), open_text(path) as file:
         for number, line in enumerate(file, 1):
             fields = line.split()
             if fields[:1] == ["EFIX"]:
@@ -112,8 +112,8 @@ def _fixation(fields, path, number):
 def _message(fields, path, number):
     """Return the time of a message, and its words without the offset that may precede them."""
     time, words = _numbers(fields[1:2], path, number)[0], fields[2:]
-    if len(words) > 1 and words[0].lstrip("-").isdigit():
-        return time - int(words[0]), words[1:]
+    if len(words) > 1 and words[0].lstrip("-").isdecimal():
+        return time - _numbers(words[:1], path, number)[0], words[1:]
     return time, words
 
 
@@ -124,10 +124,10 @@ def _screen_size(words, path, number):
 
 def _image_load(words, screen, path, number):
     """Return the name of the image that an IMGLOAD message shows, and its place on the screen."""
-    place, *rest = words
+    place, *rest = words or [""]
     numbers = []
-    while len(rest) > 1 and len(numbers) < 4 and rest[-1].lstrip("-").replace(".", "", 1).isdigit():
-        numbers.insert(0, float(rest.pop()))
+    while len(rest) > 1 and len(numbers) < 4 and rest[-1].lstrip("-").replace(".", "", 1).isdecimal():
+        numbers[:0] = _numbers([rest.pop()], path, number)
     name = " ".join(rest)
     if place == "FILL":
         if screen.size is None:

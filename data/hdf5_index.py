@@ -1,6 +1,8 @@
-"""List the maps of an HDF5 file."""
+"""List the maps of an HDF5 file, and check a file of our own before it is read in this process."""
 from common.errors import UserError, os_error_message
 from common.isolated import isolated
+
+BLOCK_ROWS = 256  # rows that are read at once
 
 
 @isolated
@@ -39,6 +41,48 @@ def list_hdf5(path):
     except Exception as error:  # h5py raises many classes for damage
         reason = " ".join(str(error).split()) or type(error).__name__
         raise UserError(f"{path}: not an HDF5 file of maps, or damaged ({reason}); predict again") from error
+
+
+@isolated
+def check_hdf5(path, remedy):
+    """Read an HDF5 file of prepared data, in a process of its own.
+
+    Damage can crash the library, or keep it busy for ever. After this check, the file can be read in this process. Of
+    arrays without chunks only the headers are read: they have no further lists of places in the file.
+
+    Parameters
+    ----------
+    path : path
+    remedy : str
+        End of the error message.
+
+    Raises
+    ------
+    UserError
+        The file is missing or damaged.
+    """
+    import h5py
+
+    try:
+        with open(path, "rb"):
+            pass
+    except OSError as error:
+        raise UserError(os_error_message(error)) from error
+    try:
+        with h5py.File(path) as file:
+            dict(file.attrs)
+            for name in _array_names(file, "", {h5py.h5o.get_info(file.id).addr}):
+                array = file[name]
+                if array.id.get_storage_size() < array.nbytes:  # our arrays are not compressed
+                    raise ValueError(f"{name} announces the shape {array.shape} but has fewer values")
+                if array.chunks or array.dtype.hasobject:  # texts are elsewhere in the file, too
+                    for start in range(0, len(array), BLOCK_ROWS):
+                        array[start:start + BLOCK_ROWS]
+    except MemoryError:
+        raise
+    except Exception as error:  # h5py raises many classes for damage
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{path}: damaged ({reason}); {remedy}") from error
 
 
 def _array_names(group, prefix, visited):

@@ -9,7 +9,8 @@ from common.images import IMAGE_SUFFIXES
 from common.isolated import isolated
 from data.dataset import WrongRoot
 
-LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError)  # raised if a file has another layout
+# raised if a file has another layout
+LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError, OverflowError)
 
 
 def find_root(root, is_root, title, remedy):

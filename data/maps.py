@@ -148,7 +148,8 @@ def _list_maps(path, names):
         if suffix == ".npy" and names and (count := _stack_length(path)):
             return path.stem, *_list_stack(path, count, names)
     except OSError as error:
-        raise UserError(os_error_message(error) if error.errno else f"{path}: cannot be read ({error})") from error
+        damage = f"{path}: cannot be read ({error}); {WRITE_AGAIN}"
+        raise UserError(os_error_message(error) if error.filename else damage) from error
     if suffix in MAP_SUFFIXES:
         return path.stem, {path.name: path.name}, partial(_read_file, path.parent)
     model, keys = list_hdf5(path)

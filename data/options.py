@@ -1,6 +1,7 @@
 """The options of command lines that read a data set."""
 import sys
 
+from common.errors import UserError, not_utf_8
 from data.dataset import WrongRoot, base_name, load
 
 DATA_ROOT_OPTIONS = "DATA_ROOT=FOLDER (make) or --data-root FOLDER"
@@ -56,6 +57,9 @@ def open_dataset(name, split, root, warn=True, options=DATA_ROOT_OPTIONS):
         dataset = load(name, split, root)
     except WrongRoot as error:
         raise WrongRoot(f"{error} as {options}; `make data-help` lists the layouts") from error
+    for name in dataset.names:
+        if any("\ud800" <= character <= "\udfff" for character in name):
+            raise UserError(not_utf_8(name))
     for fault in dataset.faults if warn else ():
         print(f"warning: {fault}", file=sys.stderr)
     return dataset

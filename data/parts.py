@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.files import atomic, check_content, need_space, parse_json, read_json, write_json
 from common.parallel import results_of, working_on
 from data.dataset import Swapped, shuffled
+from data.hdf5_index import check_hdf5
 from data.options import add_dataset_arguments, open_dataset
 
 SEED = 2016
@@ -340,6 +341,7 @@ def _read_arrays(parts, arrays):
 def _open_part(path):
     import h5py
 
+    check_hdf5(path, "delete it and run the same command again")
     try:
         with h5py.File(path) as part:
             if any(array.shape[0] > PART_SIZE for array in part.values()):

@@ -6,10 +6,12 @@ and BIDS; the options x=, y=, image= and observer= name others. Names are compar
 that is neither letter nor digit. Rows without a position (blinks) and rows of saccades are dropped and counted.
 """
 import codecs
+import contextlib
 import csv
 import gzip
 import math
 import re
+import zlib
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import chain
@@ -125,13 +127,21 @@ def read_table(path, names=None, of_one_image=False):
     # options that are numbers arrive as floats: the number of a column in a table without names
     names = {key: normalise(int(value) if isinstance(value, float) else value) for key, value in (names or {}).items()
              if value}
-    try:
+    with report_damage(path):
         if path.suffix.lower() == ".json":
             return _collect(path, *_json_rows(path, {names.get("x"), names.get("y")}), "JSON", names, of_one_image)
         return _read_text(path, names, of_one_image)
+
+
+@contextlib.contextmanager
+def report_damage(path):
+    """Raise a UserError for what reading text can raise: a file that is missing, cut off, or no text."""
+    try:
+        yield
     except OSError as error:
-        raise UserError(os_error_message(error) if error.errno else f"{path}: {error}; copy the file again") from error
-    except (EOFError, UnicodeDecodeError, csv.Error) as error:  # a compressed or UTF-16 file that was cut off
+        damage = f"{path}: {error}; copy the file again"
+        raise UserError(os_error_message(error) if error.filename else damage) from error
+    except (EOFError, UnicodeDecodeError, csv.Error, zlib.error) as error:
         raise UserError(f"{path}: damaged ({error}); copy the file again") from error
 
 

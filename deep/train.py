@@ -13,6 +13,7 @@ from common import runs
 from common.arguments import Parser, positive_int
 from common.errors import UserError, run
 from common.files import NUMBER, write_text
+from data.hdf5_index import check_hdf5
 from deep import trainer
 from deep.backend import load_caffe, run_in_subprocess
 from deep.names import rename_in_run
@@ -198,6 +199,7 @@ def _count_images(path, width, height, remedy):
     """Check the shapes of a shard and return its number of images."""
     import h5py
 
+    check_hdf5(path, remedy)
     try:
         with h5py.File(path) as shard:
             data, label = (shard[name].shape for name in ("data", "label"))

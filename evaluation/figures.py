@@ -325,7 +325,7 @@ def _read_scores(path, metric):
     with open(path, newline="", encoding="utf-8") as handle:
         try:
             return {row["name"]: float(row[metric]) for row in csv.DictReader(handle)}
-        except (KeyError, ValueError, TypeError) as error:
+        except (KeyError, ValueError, TypeError, csv.Error) as error:
             raise UserError(f"{path}: has no readable scores of {metric} ({error!r}); score again") from error
 
 

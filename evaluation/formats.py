@@ -2,21 +2,28 @@
 import csv
 import io
 
+# names of data sets and models may hold characters that the formats read as commands
+MARKDOWN = str.maketrans({**{character: f"\\{character}" for character in "\\|`*_<[]"}, "\n": " "})
+LATEX = str.maketrans({**{character: f"\\{character}" for character in "&%#_${}"}, "\n": " ", "±": "$\\pm$",
+                       "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}",
+                       "<": "\\textless{}", ">": "\\textgreater{}"})
+
 
 def to_markdown(table):
     """Format a table as Markdown."""
+    def line(cells):
+        return "| " + " | ".join(cell.translate(MARKDOWN) for cell in cells) + " |"
+
     header = table["header"]
-    lines = [f"## {table['title']}", "", "| " + " | ".join(header) + " |", "|" + "---|" * len(header)]
-    lines += ["| " + " | ".join(cells) + " |" for cells in _cells(table)]
-    return "\n".join([*lines, "", table["caption"], ""])
+    lines = [f"## {table['title'].translate(MARKDOWN)}", "", line(header), "|" + "---|" * len(header)]
+    return "\n".join([*lines, *map(line, _cells(table)), "", table["caption"].translate(MARKDOWN), ""])
 
 
 def to_latex(table):
     """Format a table as LaTeX for a paper; needs the booktabs package."""
     def escape(text):
-        for character in "&%#_":
-            text = text.replace(character, f"\\{character}")
-        return text.replace("±", "$\\pm$")
+        return text.translate(LATEX)
+
     text_columns = len(table["header"]) - len(table["columns"]) - len(table["notes"])
     lines = ["\\begin{table}", "\\centering", f"\\caption{{{escape(table['title'] + '. ' + table['caption'])}}}",
              f"\\begin{{tabular}}{{{'l' * text_columns}{'r' * len(table['columns'])}{'l' * len(table['notes'])}}}",

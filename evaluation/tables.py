@@ -56,6 +56,8 @@ def main():
     parser.add_argument("--name", required=True, help="name of this run's files, such as synthetic-demo")
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder to write to")
     args = parser.parse_args()
+    if not args.name or Path(args.name).name != args.name or args.name.startswith("."):
+        raise UserError(f"--name {args.name}: is not the name of a file; give it without folders")
 
     from common.files import write_json, write_text
     from evaluation.report import to_html

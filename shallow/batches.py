@@ -5,6 +5,7 @@ import h5py
 import numpy as np
 
 from common.errors import UserError
+from data.hdf5_index import check_hdf5
 from shallow import preprocess
 
 ROWS_PER_CHECK = 256  # number of maps that are checked at once when a file is opened
@@ -33,6 +34,7 @@ class TrainingData:
         self.path, self.target_range = path, target_range
         if not path.is_file():
             raise UserError(f"{path}: no such file; {self._remedy()}")
+        check_hdf5(path, self._remedy())
         with contextlib.ExitStack() as stack:
             try:
                 self._file = stack.enter_context(h5py.File(path))
@@ -115,10 +117,6 @@ class TrainingData:
         if shapes != (image_shape, map_shape) or len(images) != len(maps) or images.dtype != np.uint8:
             raise UserError(f"{self.path}: {images.name} is {images.dtype} {images.shape}, {maps.name} {maps.shape}, "
                             f"this net needs uint8 (n, *{image_shape}) and (n, *{map_shape}); {self._remedy()}")
-        for array in (images, maps):  # not compressed; a damaged file can announce any number of rows
-            if array.id.get_storage_size() < array.nbytes:
-                raise UserError(f"{self.path}: {array.name} announces {len(array)} rows but has fewer; "
-                                f"{self._remedy()}")
         if not len(images):
             raise UserError(f"{self.path}: {images.name} holds no image; {self._remedy()}")
         for start in range(0, len(maps), ROWS_PER_CHECK):

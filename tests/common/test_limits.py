@@ -72,7 +72,7 @@ def test_training_data_that_announce_a_billion_rows_are_damaged(tmp_path):
         for split in ("train", "val"):
             file.create_dataset(f"{split}/image", (10 ** 9, 3, 96, 96), "u1", chunks=(1, 3, 96, 96))
             file.create_dataset(f"{split}/map", (10 ** 9, 48, 48), "f4", chunks=(1, 48, 48))
-    with pytest.raises(UserError, match=r"shallow\.h5: /train/image announces 1000000000 rows but has fewer; delete"):
+    with pytest.raises(UserError, match=r"shallow\.h5: damaged .train/image announces the shape .1000000000, .*; delete"):
         TrainingData(tmp_path / "shallow.h5")
 
 

@@ -12,6 +12,7 @@ from data import load
 from data.dataset import split_names
 from data.density import density_map
 from data.folder import read_fixations
+from tests.conftest import command
 from tests.fixtures.images import write_noise
 
 POINTS = np.array([[3, 4], [10.5, 2], [59, 39]])
@@ -427,3 +428,20 @@ def test_small_sets_have_a_test_image(names):
 def test_sigma_must_be_a_positive_number(own, sigma):
     with pytest.raises(UserError, match="give a number of pixels above 0"):
         load(f"folder+sigma={sigma}", "all", own)
+
+
+@pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"},
+                                    {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
+def test_names_with_umlauts_work_in_every_locale_or_are_one_line(tmp_path, locale):
+    root = tmp_path / "Bilder \u00e4"
+    for folder in ("images", "fixations"):
+        (root / folder).mkdir(parents=True)
+    for name in ("\u00fc", "\u65e5\u672c", "c"):
+        Image.fromarray(np.zeros((48, 64, 3), np.uint8)).save(root / f"images/{name}.png")
+        (root / f"fixations/{name}.csv").write_text("x,y\n5,6\n")
+    process = command("data.check", "--dataset", "folder+sigma=5", "--data-root", root, "--out", tmp_path / "\u00f6", **locale)
+    if "PYTHONUTF8" not in locale:
+        assert process.returncode == 0 and "problems: none" in process.stdout, process.stderr
+    else:
+        assert "its name is not UTF-8; rename the file or folder, or set LC_ALL=C.UTF-8" in process.stdout + process.stderr
+    assert "Traceback" not in process.stderr

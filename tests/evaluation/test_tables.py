@@ -303,3 +303,22 @@ def test_scores_of_different_images_are_not_mixed(tmp_path):
             tables.read_scores(tmp_path)
     (tmp_path / "bms.json").unlink()
     assert list(tables.read_scores(tmp_path)) == ["shallow"]
+
+
+def test_names_are_escaped_in_markdown_and_latex():
+    name = r"a|b_c*d`e<f>[g] {h} $i$ 100% #1 & \\j ~k ^l"
+    table = {"title": name, "caption": name, "header": ["Model", "SIM"], "columns": ["SIM"], "notes": [],
+             "rows": [{"name": name + "\n", "line": "this run", "values": {"SIM": 1}, "cells": {"SIM": "1 ± 2"}, "notes": []}]}
+    markdown, latex = formats.to_markdown(table), formats.to_latex(table)
+    row = next(line for line in markdown.splitlines() if line.startswith("| a"))
+    assert row.startswith(r"| a\|b\_c\*d\`e\<f>\[g\] {h}") and row.endswith("| 1 ± 2 |") and r"\\\\j" in row
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3, "the cells stay two"
+    row = next(line for line in latex.splitlines() if line.startswith("a|"))
+    assert row == (r"a|b\_c*d`e\textless{}f\textgreater{}[g] \{h\} \$i\$ 100\% \#1 \& \textbackslash{}\textbackslash{}j "
+                   r"\textasciitilde{}k \textasciicircum{}l  & 1 $\pm$ 2 \\")
+
+
+@pytest.mark.parametrize("name", ["../../x", "a/b", "..", ".hidden", "/tmp/x", ""])
+def test_the_name_of_a_run_stays_in_the_output_folder(tmp_path, name):
+    line = one_line(command("evaluation.tables", "--scores", tmp_path, "--nets", tmp_path, "--out", tmp_path / "out", "--name", name))
+    assert line == f"error: --name {name}: is not the name of a file; give it without folders" and not list(tmp_path.iterdir())
