@@ -13,6 +13,7 @@ import logging
 import os
 import signal
 import sys
+import tempfile
 import traceback
 from pathlib import Path
 
@@ -44,17 +45,19 @@ def launch(folder, processes, vgg, rescale_conv1, options):
     KeyboardInterrupt
         A signal arrived; a snapshot is written.
     """
-    from torch.distributed.elastic.multiprocessing import SignalException
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs, SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     (folder / FAULT).unlink(missing_ok=True)
     _log_launcher(folder / LOG)
-    config = LaunchConfig(1, 1, processes, run_id=folder.name, rdzv_backend="c10d", rdzv_endpoint="localhost:0",
-                          max_restarts=RESTARTS, shutdown_timeout=SECONDS_TO_STOP)
     arguments = json.dumps([str(folder), vgg, rescale_conv1, options])
     try:
-        elastic_launch(config, sys.executable)("-m", "deep.torch_workers", arguments)
+        with tempfile.TemporaryDirectory() as scratch:  # the launcher would leave files in /tmp
+            config = LaunchConfig(1, 1, processes, logs_specs=DefaultLogsSpecs(scratch), run_id="deep",
+                                  rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=RESTARTS,
+                                  shutdown_timeout=SECONDS_TO_STOP)
+            elastic_launch(config, sys.executable)("-m", "deep.torch_workers", arguments)
     except SignalException as error:
         raise (Terminated if error.sigval == signal.SIGTERM else KeyboardInterrupt) from error
     except ChildFailedError as error:
