@@ -34,6 +34,7 @@ NPROC ?=
 MIRROR ?=
 MEANS ?= training
 SKIP_BAD ?=
+JOBS ?=
 WEIGHTS ?=
 IMAGES ?=
 OUT ?= build/maps
@@ -45,10 +46,12 @@ OSIE ?=
 EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
+DEBIAN_MIRROR ?=
+PLATFORMS ?=
 
-VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION NPROC MIRROR MEANS SKIP_BAD \
+VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION NPROC MIRROR MEANS SKIP_BAD JOBS \
   WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
-  CAFFE_SRC
+  CAFFE_SRC DEBIAN_MIRROR PLATFORMS
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -66,7 +69,7 @@ ifneq ($(filter-out theano caffe torch,$(ENGINE)),)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
-export CAFFE_SRC PYTHON OSIE IMAGES
+export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES
 
 # ---- What follows from them ------------------------------------------------------------------------------------------
 
@@ -83,6 +86,7 @@ TEST_DATA := --dataset $(TEST) $(if $(TEST_ROOT),--data-root "$(TEST_ROOT)")
 CROSS := $(if $(filter-out $(TRAIN),$(TEST)),--train $(TRAIN) $(if $(TRAIN_ROOT),--train-root "$(TRAIN_ROOT)"))
 PY := build/env/bin/python
 ENGINE_OPTIONS := $(ENGINE:%=--engine %) $(DEVICE:%=--device %) $(PRECISION:%=--precision %)
+WORKERS := $(JOBS:%=--jobs %)
 
 MODELS := shallow deep chance centre-prior itti gbvs bms one-human
 BASELINES := $(filter-out shallow deep,$(MODELS))
@@ -103,7 +107,7 @@ TABLES := build/tables/$(RUN).json
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep shallow-engine deep-engine predict \
-  reproduce-tables figures claims fetch test test-caffe bench lint clean clean-runs
+  reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -113,6 +117,7 @@ help:
 	@echo '  make reproduce-tables   run every step below that is missing; write build/tables/*.{md,csv,tex} and index.html'
 	@echo '  make test               run the tests'
 	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net'
+	@echo '  make test-platforms     run both commands in bare Debian 12 and 13, Ubuntu and the container  [PLATFORMS=names]'
 	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
 	@echo
 	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
@@ -140,6 +145,7 @@ help:
 	@echo '                          options of the data set follow its name: DATASET=osie+gaze=eyes'
 	@echo '  TRAIN=salicon TEST=isun train on one data set, score on another; folders: TRAIN_ROOT=path TEST_ROOT=path'
 	@echo '  PRESET=demo             minutes; PRESET=paper: hours to days (default for the training sets of the paper)'
+	@echo '  JOBS=1                  number of processes of prepare, check-data and scores (default: all cores)'
 	@echo '  CONVENTION=mit          metrics of the MIT benchmark (default); CONVENTION=salicon: of the SALICON server'
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------
@@ -150,7 +156,8 @@ doctor:
 env: $(READY_ENV)
 caffe: $(READY_CAFFE)
 
-$(READY_ENV): requirements.txt
+# a moved checkout or another version of the system can leave build/env without its Python
+$(READY_ENV): requirements.txt $(shell build/env/bin/python -c '' >/dev/null 2>&1 || echo FORCE)
 	@setup/env.sh
 
 $(READY_CAFFE): deep/caffe/build.sh $(shell find deep/caffe/patches deep/caffe/src -type f) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
@@ -171,17 +178,17 @@ data-help: | $(READY_ENV)
 	@$(PY) -m data.sources $(filter-out synthetic,$(sort $(TRAIN) $(TEST)))
 
 check-data: | $(READY_ENV)
-	@$(PY) -m data.check $(TRAIN_DATA)
-	$(if $(CROSS),@$(PY) -m data.check $(TEST_DATA))
+	@$(PY) -m data.check $(TRAIN_DATA) $(WORKERS)
+	$(if $(CROSS),@$(PY) -m data.check $(TEST_DATA) $(WORKERS))
 
 data: $(if $(filter deep,$(NET)),,$(SHALLOW_DATA)) $(if $(filter shallow,$(NET)),,$(DEEP_DATA))
 
 $(SHALLOW_DATA): FORCE | $(READY_ENV)
-	@$(PY) -m shallow.prepare $(TRAIN_DATA) $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+	@$(PY) -m shallow.prepare $(TRAIN_DATA) $(if $(SKIP_BAD),--skip-bad) $(WORKERS) --out $(@D)
 
 $(DEEP_DATA): FORCE | $(READY_ENV)
 	@$(PY) -m deep.prepare $(TRAIN_DATA) --preset $(PRESET) --means $(MEANS) $(if $(MIRROR),--mirror) \
-	  $(if $(SKIP_BAD),--skip-bad) --out $(@D)
+	  $(if $(SKIP_BAD),--skip-bad) $(WORKERS) --out $(@D)
 
 train-shallow: $(SHALLOW)
 train-deep: $(DEEP)
@@ -206,7 +213,7 @@ build/predictions/$(SCORED)/shallow/predictions.h5: $(SHALLOW)
 build/predictions/$(SCORED)/deep/predictions.h5: $(DEEP)
 	@$(PY) -m models.predict --net deep --weights $< $(TEST_DATA) $(SPLIT:%=--split %) --out $(@D)
 
-SCORE = $(PY) -m evaluation.score $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) --convention $(CONVENTION) \
+SCORE = $(PY) -m evaluation.score $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) --convention $(CONVENTION) $(WORKERS) \
   --prior build/scores/$(RUN)/centre-prior.npz --out $(basename $@)
 
 build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(RUN)/%.json: build/predictions/$(SCORED)/%/predictions.h5
@@ -264,6 +271,9 @@ test: | $(READY_ENV) $(READY_CAFFE)
 
 test-caffe: | $(READY_CAFFE)
 	@deep/caffe/build.sh test
+
+test-platforms:
+	@tests/platforms.sh $(PLATFORMS)
 
 bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh

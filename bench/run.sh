@@ -9,10 +9,11 @@ install_peer() {
   local content=$2 env=build/bench/$1 pins=bench/peers/$1.txt python
   shift 2
   [ "$(cat "$env/.ready" 2>/dev/null)" = "$(sha256sum <"$pins")" ] && return
-  python=$(python_311) || die "Python 3.11 is required; give its path: make bench PYTHON=/path/to/python3.11"
+  python=$(python_311)
+  [ -n "$python" ] || die "Python 3.11 is required; give its path: make bench PYTHON=/path/to/python3.11"
   echo "$env: installing $content (about a minute)"
   rm -rf "$env"
-  logged "venv" "$python" -m venv "$env" || die "$env: the virtual environment cannot be created (see $log); free disk space or install python3-venv"
+  make_venv "$python" "$env"
   logged "pip" "$env/bin/python" -m pip install --disable-pip-version-check "$@" --requirement "$pins" ||
     die "$pins: pip cannot install it (see $log); check the network and run the same command again"
   sha256sum <"$pins" >"$env/.ready"

@@ -3,6 +3,12 @@ import errno
 import os
 import signal
 import sys
+import time
+
+from common import STOPPED, exit_now
+
+RETRY_SECONDS, LONGEST_DEFERRAL = 0.05, 30
+_deferred = []  # the last signal; and the time of the first one while it is deferred
 
 
 class UserError(Exception):
@@ -22,16 +28,31 @@ def run(main):
         Exit codes: 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C, 143 for SIGTERM.
         `main` may save its state while it handles an interrupt. Any other exception is a bug and keeps its traceback.
     """
-    signal.signal(signal.SIGTERM, _terminate)
+    for number in STOPPED:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _raise)
+    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0], frame))
+    sys.unraisablehook = _keep_signal
+    code = 1  # of a bug, which keeps its traceback
+    try:
+        code = _call(main)
+    finally:
+        for number in STOPPED:  # nothing is left to save while Python and its libraries end
+            signal.signal(number, lambda *_: os._exit(code))
+    sys.exit(code)
+
+
+def _call(main):
+    """Call `main`, report its error, and return the exit code."""
     try:
         code = main() or 0
         sys.stdout.flush()
     except UserError as error:
         code = _fail(f"error: {error}", 1)
     except Terminated:
-        code = _fail("stopped: no incomplete file was left; run the same command to continue", 143)
+        code = _fail(STOPPED[signal.SIGTERM], 143)
     except KeyboardInterrupt:
-        code = _fail("interrupted: no incomplete file was left; run the same command to continue", 130)
+        code = _fail(STOPPED[signal.SIGINT], 130)
     except BrokenPipeError:  # the reader of a pipe has closed it, as in `... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
@@ -41,7 +62,7 @@ def run(main):
         code = _fail(f"error: {os_error_message(error)}", 1)
     except MemoryError:
         code = _fail("error: out of memory; close other programs, or use a smaller batch or PRESET=demo", 1)
-    sys.exit(code)
+    return code
 
 
 def os_error_message(error):
@@ -62,8 +83,29 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM arrived. A subclass of KeyboardInterrupt, so that the code that handles Ctrl-C also handles it."""
 
 
-def _terminate(_signal, _frame):
-    raise Terminated
+def _raise(number, frame):
+    """Raise the exception of a signal; later, if a module is being imported.
+
+    An import could turn it into an ImportError, or continue as if nothing had happened.
+    """
+    first = (_deferred[1:] or [time.monotonic()])[0]
+    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+        frame = frame.f_back
+    _deferred[:] = [number, first] if frame else [number]
+    if frame and time.monotonic() > first + LONGEST_DEFERRAL:
+        exit_now(number)
+    if frame:
+        signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+        return
+    raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _keep_signal(unraisable):
+    """Repeat a signal whose exception cannot be raised, as in a callback of C code or in `__del__`."""
+    if issubclass(unraisable.exc_type, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
+    else:
+        sys.__unraisablehook__(unraisable)
 
 
 def _fail(line, code):

@@ -4,11 +4,18 @@ import errno
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
 
 from common.errors import UserError, os_error_message
+
+WRITE_AGAIN = "delete it and run the step that writes it again"
+SCRATCH = re.compile(r"\..+\.\d+\.\w{8}")  # names of the temporary folders of `atomic`
+SMALL_FILE = 1 << 16  # bytes; many file systems still have space for less when they are full
+NONE, NUMBER = type(None), (int, float)  # for `check_content`
+MISSING = object()
 
 
 @contextlib.contextmanager
@@ -32,6 +39,8 @@ def atomic(path):
         _remove_stale_scratch(path)
         scratch = Path(tempfile.mkdtemp(prefix=f".{path.name}.{os.getpid()}.", dir=path.parent))
     except OSError as error:
+        if SCRATCH.fullmatch(Path(error.filename or "").name):
+            error.filename = str(path)
         raise UserError(os_error_message(error)) from error
     target, old = scratch / path.name, scratch / "old"
     try:
@@ -44,6 +53,8 @@ def atomic(path):
         # h5py reports a full disk as an OSError without errno, or as a RuntimeError when it closes the file
         full = shutil.disk_usage(path.parent).free < 1 << 24
         if not full and getattr(error, "errno", None) is None:
+            if isinstance(error, OSError):  # of NumPy or h5py
+                raise UserError(f"{path}: cannot be written ({error}); check the disk and its limits") from error
             raise
         reason = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if full else error
         reason.filename = str(path)
@@ -61,8 +72,31 @@ def need_space(folder, size):
     """
     free = shutil.disk_usage(folder).free
     if free < size:
+        # not the hidden folder of `atomic`, but the one around it
+        folder = next((path.parent for path in Path(folder).parents if SCRATCH.fullmatch(path.name)), folder)
         raise UserError(f"{folder}: {size >> 20} MB are needed there and {free >> 20} MB are left; "
                         "free some space and run the same command again")
+
+
+def check_writable(*paths):
+    """Create the folders of files, and write and remove a small file there: long work must not end in an error.
+
+    Raises
+    ------
+    UserError
+        A path is a folder, or its folder cannot be written to, or the disk is full.
+    """
+    for path in map(Path, paths):
+        if path.is_dir():
+            raise UserError(f"{path}: is a folder; give another path for the file, or remove it")
+        with contextlib.suppress(_Written), atomic(path) as scratch:
+            scratch.write_bytes(bytes(SMALL_FILE))
+            sync(scratch)
+            raise _Written
+
+
+class _Written(Exception):
+    """A file could be written; `atomic` removes it."""
 
 
 def _remove_stale_scratch(path):
@@ -95,8 +129,14 @@ def write_json(path, value):
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path):
-    """Read a JSON file that holds an object.
+def read_json(path, content=None):
+    """Read a JSON file of this project, which holds an object.
+
+    Parameters
+    ----------
+    path : path
+    content : dict or None
+        What the object must have, see `check_content`.
 
     Returns
     -------
@@ -105,15 +145,74 @@ def read_json(path):
     Raises
     ------
     UserError
-        The file is missing or damaged, or holds another type.
+        The file is missing or damaged, or has other content.
     """
     try:
-        value = json.loads(Path(path).read_text(encoding="utf-8"))
+        value = parse_json(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(os_error_message(error)) from error
     except ValueError as error:
-        raise UserError(f"{path}: not valid JSON ({error}); delete it and run the step that writes it again") from error
+        raise UserError(f"{path}: not valid JSON ({error}); {WRITE_AGAIN}") from error
     if not isinstance(value, dict):
-        raise UserError(f"{path}: holds a {type(value).__name__}, not a JSON object; "
-                        "delete it and run the step that writes it again")
+        raise UserError(f"{path}: holds a {type(value).__name__}, not a JSON object; {WRITE_AGAIN}")
+    check_content(value, content or {}, path)
     return value
+
+
+def parse_json(text):
+    """Parse JSON, str or bytes.
+
+    Raises
+    ------
+    ValueError
+        It is not valid, has too many brackets inside each other, or has half a character (a lone surrogate).
+    """
+    text = text if isinstance(text, str) else text.decode()
+    try:
+        value = json.loads(text)
+    except RecursionError:
+        raise ValueError("too many brackets inside each other") from None
+    if "\\u" in text:
+        json.dumps(value, ensure_ascii=False).encode()  # a lone surrogate could be neither printed nor written
+    return value
+
+
+def check_content(value, content, path, remedy=WRITE_AGAIN):
+    """Raise UserError unless a value read from JSON has the content that the code relies on.
+
+    Parameters
+    ----------
+    value : object
+    content : description
+        A type; a list with the description of all elements; a dict with those of some entries, whose names end with
+        "?" if they may be missing, or {str: description of all entries}; a tuple of alternatives.
+    path, remedy : start and end of the error
+    """
+    if fault := _find_fault(value, content, ""):
+        raise UserError(f"{path}: {fault}; {remedy}")
+
+
+def _find_fault(value, content, place):
+    """Return how a value differs from `content` of `check_content`, None if it does not."""
+    if isinstance(content, tuple):
+        faults = [_find_fault(value, alternative, place) for alternative in content]
+        return None if None in faults else faults[-1]
+    expected = type(content) if isinstance(content, dict | list) else content
+    if value is MISSING:
+        return f"has no {place.lstrip('.')}"
+    if type(value) is not expected:
+        return f"{place.lstrip('.') or 'its content'} is of type {type(value).__name__}, not {expected.__name__}"
+    faults = (_find_fault(*part) for part in _parts(value, content, place))
+    return next(filter(None, faults), None)
+
+
+def _parts(value, content, place):
+    """List the parts of a value to compare: (part, its description, its place)."""
+    if isinstance(content, list):
+        return [(element, content[0], f"{place}[{index}]") for index, element in enumerate(value)]
+    if not isinstance(content, dict):
+        return []
+    if str in content:
+        return [(element, content[str], f"{place}.{name}") for name, element in value.items()]
+    return [(value.get(name.rstrip("?"), MISSING), part, f"{place}.{name.rstrip('?')}")
+            for name, part in content.items() if not name.endswith("?") or name[:-1] in value]

@@ -6,12 +6,17 @@ import numpy as np
 
 from common.errors import UserError, os_error_message
 from common.files import atomic
+from common.limits import limit
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm")
 # formats of images that Pillow does not read; such files in a folder of images are named
 OTHER_IMAGE_SUFFIXES = (".heic", ".heif", ".avif", ".svg", ".eps", ".psd", ".raw", ".cr2", ".cr3", ".nef", ".arw",
                         ".dng")
 EXIF_ORIENTATION = 0x0112
+
+
+class TooManyPixels(Exception):
+    """An image is larger than the limit. The message is the fault and the remedy, without the file's name."""
 
 
 def read_image(path):
@@ -56,19 +61,39 @@ def image_shape(path):
     """
     with _opened(path) as image:
         width, height = image.size
-        rotated = image.getexif().get(EXIF_ORIENTATION, 1) >= 5  # by 90 or 270 degrees
+        rotated = image.getexif().get(EXIF_ORIENTATION) in (5, 6, 7, 8)  # by 90 or 270 degrees
         return (width, height) if rotated else (height, width)
 
 
 @contextlib.contextmanager
-def _opened(path):
+def open_image(file):
+    """Open an image with Pillow, a path or a binary file, without decoding its pixels.
+
+    Raises
+    ------
+    TooManyPixels
+        It has more pixels than SALIENCY_IMAGE_MEGAPIXELS of `common.limits`; a file of 258 kB could take gigabytes.
+    """
     from PIL import Image
 
+    Image.MAX_IMAGE_PIXELS = None  # ours replaces Pillow's limit, at which it prints a warning
+    with Image.open(file) as image:
+        width, height = image.size
+        if width * height > 1e6 * (megapixels := limit("SALIENCY_IMAGE_MEGAPIXELS")):
+            raise TooManyPixels(f"has {width}x{height} pixels, more than {megapixels} megapixels; make it smaller, or "
+                                "set SALIENCY_IMAGE_MEGAPIXELS to a higher limit")
+        yield image
+
+
+@contextlib.contextmanager
+def _opened(path):
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             yield image
     except (UserError, MemoryError):
         raise
+    except TooManyPixels as error:
+        raise UserError(f"{path}: {error}") from error
     except Exception as error:  # Pillow raises many classes for damaged files
         if isinstance(error, OSError) and error.errno:
             raise UserError(os_error_message(error)) from error

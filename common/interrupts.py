@@ -1,7 +1,30 @@
-"""Ctrl-C and SIGTERM between the updates of a training run, when its state is consistent."""
+"""Ctrl-C and SIGTERM at moments when they may not raise an exception."""
+import contextlib
+import multiprocessing.resource_tracker
 import signal
 
 from common.errors import Terminated
+
+WORKER_SIGNALS = signal.SIGTERM, signal.SIGALRM  # alarm: a signal that `common.errors` has deferred
+
+
+@contextlib.contextmanager
+def hold_signals():
+    """Hold back Ctrl-C and SIGTERM in a `with` block that starts processes; these start with the signals blocked.
+
+    The terminal sends Ctrl-C to them, too, and each would print a traceback. Each calls `accept_signals`.
+    """
+    multiprocessing.resource_tracker.ensure_running()  # when it starts, it unblocks the signals
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *WORKER_SIGNALS})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def accept_signals(*others):
+    """Accept SIGTERM, and `others`, in a process that was started under `hold_signals`."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {*WORKER_SIGNALS, *others})
 
 
 class Interrupts:

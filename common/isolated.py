@@ -2,7 +2,8 @@
 
 The libraries behind .mat and HDF5 files are C code, which a damaged file can crash, or keep busy for ever. `isolated`
 turns both into an error of one line. A process keeps one such child and uses it for all its calls, so that a call costs
-a copy of the result, not the start of a process.
+a copy of the result, not the start of a process. The limits are SALIENCY_READ_SECONDS and SALIENCY_READ_MB of
+`common.limits`.
 """
 import atexit
 import contextlib
@@ -23,9 +24,9 @@ import time
 from pathlib import Path
 
 from common.errors import UserError
+from common.limits import limit
 
 ROOT = Path(__file__).resolve().parents[1]
-LIMITS = {"SALIENCY_READ_SECONDS": 120, "SALIENCY_READ_MB": 8192}  # of one call; environment variables of these names
 LENGTH = struct.Struct("<Q")
 PDEATHSIG = 1  # option of prctl
 PIPE_SIZE = 1 << 20  # bytes; Linux allows users this much
@@ -49,16 +50,6 @@ def isolated(function):
         with _lock:
             return _call(f"{function.__module__}:{function.__qualname__}", path, arguments)
     return call
-
-
-def limit(name):
-    """Return a limit: the environment variable of this name, or its default."""
-    text = os.environ.get(name, "")
-    if not text:
-        return LIMITS[name]
-    if not text.isdigit() or not int(text):
-        raise UserError(f"{name}={text}: give a whole number above 0")
-    return int(text)
 
 
 def _call(name, path, arguments):

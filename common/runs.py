@@ -16,9 +16,10 @@ import sys
 from pathlib import Path
 
 from common.errors import UserError, os_error_message
-from common.files import read_json, write_json, write_text
+from common.files import NONE, check_content, read_json, write_json, write_text
 from common.machine import load_blas
 
+CONFIG = {"settings?": dict, "predict?": dict, "versions?": {str: (str, NONE)}}  # content of a config.json
 PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
 
 
@@ -93,7 +94,7 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
     if restart:
         _clear(folder, files)
     if path.is_file():
-        config = read_json(path)
+        config = read_json(path, CONFIG)
         before = config.get("settings", {})
         if changed := _changes(before, settings):
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
@@ -137,13 +138,15 @@ def _warn_of_other_engine(folder, config, versions):
                   "differ by rounding from those of an uninterrupted run", file=sys.stderr)
 
 
-def prepared_data(folder, net):
+def prepared_data(folder, net, content=None):
     """Return the entries of a prepared data set's manifest that influence the weights.
 
     Parameters
     ----------
     folder : path
     net : str, "shallow" or "deep"
+    content : dict or None
+        Further entries that the manifest must have, see `common.files.check_content`.
 
     Returns
     -------
@@ -156,14 +159,16 @@ def prepared_data(folder, net):
     UserError
         There is no manifest, it is damaged, or the data were prepared for the other net.
     """
-    manifest = read_json(Path(folder) / "manifest.json")
+    path = Path(folder) / "manifest.json"
+    manifest = read_json(path)
     if manifest.get("net") != net:
         raise UserError(f"{folder}: holds no training data of the {net} net; give the folder that `make data` or "
                         f"`python -m {net}.prepare` wrote as --data")
+    check_content(manifest, content or {}, path, f"delete {folder} and run `make data` again")
     return {key: value for key, value in manifest.items() if key not in ("fingerprint", "without_fixations")}
 
 
-def read_config(weights, net):
+def read_config(weights, net, content=None):
     """Read the config.json beside a weights file.
 
     Parameters
@@ -171,6 +176,8 @@ def read_config(weights, net):
     weights : path
     net : str
         Name of the net that the weights should belong to.
+    content : dict or None
+        Further entries that it must have, see `common.files.check_content`.
 
     Returns
     -------
@@ -188,6 +195,7 @@ def read_config(weights, net):
     config = read_json(path)
     if "predict" not in config:  # a file of another program
         return {}
+    check_content(config, {"net": str, **CONFIG, **(content or {})}, path)
     if config["net"] != net:
         raise UserError(f"{path}: these weights are of the {config['net']} net, not of the {net} net; "
                         f"give --net {config['net']}")

@@ -10,13 +10,13 @@
 A fixation's position is the mean of its samples. Of several recordings of one run, eye3 (both eyes together) or else
 the first is used. Sidecars (.json) in the folders above apply, too.
 """
-import json
 import math
 from collections import Counter
 
 import numpy as np
 
 from common.errors import UserError
+from common.files import parse_json
 from data.screen import Screen
 from data.tables import NO_POSITION, Table, open_text
 
@@ -158,7 +158,7 @@ def _sidecar(path, root):
         *entities, last = sidecar.name.split("_")
         if last == f"{kind}.json" and set(entities) <= parts:
             try:
-                metadata.update(json.loads(sidecar.read_text(encoding="utf-8")))
+                metadata.update(parse_json(sidecar.read_text(encoding="utf-8")))
             except (OSError, ValueError, TypeError) as error:
                 raise UserError(f"{sidecar}: cannot be read as metadata ({error}); write it again") from error
     return metadata

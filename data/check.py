@@ -17,6 +17,7 @@ import numpy as np
 
 from common.arguments import Parser
 from common.errors import UserError, os_error_message, run
+from common.parallel import in_parallel, working_on
 from data.dataset import base_name
 from data.options import add_dataset_arguments, open_dataset
 from data.screen import FRACTION_LIMIT, FRACTION_MINIMUM, FRACTION_PART, SMALL_SIDE
@@ -70,8 +71,6 @@ def check(name, split, root, out, expected, jobs=1):
         points lie outside the frame, one if almost all lie in its corner, and one if images of your own lack
         fixations.
     """
-    from common.parallel import in_parallel
-
     try:
         dataset = open_dataset(name, split, root, warn=False)
     except UserError as error:
@@ -148,6 +147,7 @@ def inspect_sample(sample):
         "corner" (number of points that can be fractions), "outside", "missing", "repeated", "observers" (number or
         None) and "notes"; or "name" and "error".
     """
+    working_on(sample.name)
     try:
         image = sample.image
         entry = {"name": sample.name, "size": image.shape[1::-1], "pixels": hashlib.md5(image.tobytes()).hexdigest()}

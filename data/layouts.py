@@ -3,12 +3,12 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from common.arrays import check_size
 from common.errors import UserError
 from common.images import IMAGE_SUFFIXES
 from common.isolated import isolated
 from data.dataset import WrongRoot
 
-MAX_VALUES = 1 << 27  # of an array; a damaged file can announce more values than memory holds
 LAYOUT_ERRORS = (IndexError, KeyError, ValueError, TypeError, AttributeError)  # raised if a file has another layout
 
 
@@ -147,13 +147,6 @@ def read_mat_73(file, source):
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise UserError(f"{source}: cannot be read as a .mat file of version 7.3 ({error}); copy it again") from error
     return variables
-
-
-def check_size(shape, source):
-    """Raise UserError if an array of this shape is too large for a map or the points of an image."""
-    if np.prod([float(length) for length in shape]) > MAX_VALUES:
-        raise UserError(f"{source}: announces {' x '.join(map(str, shape))} values, more than any map has; "
-                        "write it again")
 
 
 def same_end(first, second):

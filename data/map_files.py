@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
+from common.arrays import decode_npy
 from common.errors import UserError, os_error_message
-from common.images import IMAGE_SUFFIXES
+from common.images import IMAGE_SUFFIXES, TooManyPixels, open_image
 from common.isolated import isolated
 from data.layouts import read_mat_73
 
@@ -65,10 +66,10 @@ def decode_map(file, suffix, source):
         The content is damaged, or is not a map.
     """
     file = io.BytesIO(file) if isinstance(file, bytes) else file
-    read = {".npy": _read_npy}.get(suffix.lower(), _read_image)
+    read = {".npy": decode_npy}.get(suffix.lower(), _read_image)
     try:
         values = _read_mat(source, file.read()) if suffix.lower() == ".mat" else read(file)
-    except NotAMap as error:
+    except (NotAMap, TooManyPixels) as error:
         raise UserError(f"{source}: {error}") from error
     except UserError:
         raise
@@ -105,10 +106,6 @@ def remove_single_axes(values):
     while values.ndim > 2 and values.shape[-1] == 1:
         values = values[..., 0]
     return values
-
-
-def _read_npy(file):
-    return np.load(file, allow_pickle=False)
 
 
 @isolated
@@ -151,9 +148,7 @@ def _is_matrix(value):
 
 def _read_image(file):
     """Read a grey image, also one that is stored as RGB, with an opaque alpha channel or with a palette of greys."""
-    from PIL import Image
-
-    with Image.open(file) as image:
+    with open_image(file) as image:
         image.load()
         if image.mode[0] in "IF":  # 16 and 32 bits
             return np.asarray(image)

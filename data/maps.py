@@ -4,7 +4,6 @@ Maps of other programs are read from a folder, an archive or one file with all m
 """
 import base64
 import contextlib
-import json
 import mmap
 import re
 import sys
@@ -16,15 +15,17 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from common.arrays import check_size, list_npz, open_npy, read_member, read_npz
 from common.errors import UserError, os_error_message
-from common.files import atomic, need_space
+from common.files import atomic, need_space, parse_json
 from common.isolated import isolated
 from data.hdf5_index import list_hdf5
-from data.layouts import check_size, same_end
+from data.layouts import same_end
 from data.map_files import MAP_SUFFIXES, decode_map, read_map, remove_single_axes, to_map
 
 PREDICTIONS = "predictions.h5"  # written by models.predict
 ARCHIVES = (".npz", ".json", ".zip", ".h5", ".hdf5")  # files that hold all maps
+WRITE_AGAIN = "write it again"  # remedy for a damaged file
 PATTERN = "{name}"  # name of an image's map, by default
 SEARCHED_KEYS = 1000  # maps in which an image's name is searched for a hint
 JSON_ENTRY = re.compile(rb"\{[^{}]*\}")
@@ -196,29 +197,18 @@ def _read_hdf5(path, key):
 
 
 def _list_npz(path):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: key for key in arrays.files}, partial(_read_npz, path)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not an .npz of arrays ({error}); write it again") from error
+    return {key: key for key in list_npz(path, WRITE_AGAIN)}, partial(_read_npz, path)
 
 
 def _read_npz(path, key):
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            values = arrays[key]
-    except MemoryError as error:
-        raise UserError(f"{path}: {key}: announces more values than memory holds; write it again") from error
-    except Exception as error:  # NumPy and zipfile raise many classes for damage
-        raise UserError(f"{path}: no readable map {key!r} in it ({error}); write it again") from error
-    return to_map(values, f"{path}: {key}")
+    return to_map(read_npz(path, WRITE_AGAIN, key)[key], f"{path}: {key}")
 
 
 def _stack_length(path):
     """Return N of an .npy of shape (N, H, W), also with further axes of length 1; 0 for other shapes and N = 1."""
     try:
-        shape = remove_single_axes(np.load(path, mmap_mode="r", allow_pickle=False)).shape
-    except (OSError, ValueError, EOFError):  # damaged: reported when it is read
+        shape = remove_single_axes(open_npy(path, WRITE_AGAIN)).shape
+    except UserError:  # damaged: reported when it is read
         return 0
     middle = [length for length in shape[1:] if length != 1]
     return shape[0] if len(shape) > 2 and len(middle) == 2 else 0
@@ -234,7 +224,8 @@ def _list_stack(path, count, names):
 
 
 def _read_stack(path, index):
-    values = remove_single_axes(np.load(path, mmap_mode="r", allow_pickle=False))[index]
+    values = remove_single_axes(open_npy(path, WRITE_AGAIN))[index]
+    check_size(values.shape, f"{path}: map {index}")
     return to_map(np.array(values), f"{path}: map {index}")
 
 
@@ -242,8 +233,8 @@ def _list_zip(path):
     try:
         with zipfile.ZipFile(path) as archive:
             keys = [key for key in archive.namelist() if PurePosixPath(key).suffix.lower() in MAP_SUFFIXES]
-    except zipfile.BadZipFile as error:
-        raise UserError(f"{path}: not an archive of maps ({error}); write it again") from error
+    except Exception as error:  # zipfile raises many classes for damage
+        raise UserError(f"{path}: not an archive of maps ({error}); {WRITE_AGAIN}") from error
     if not keys:
         raise UserError(f"{path}: no map in this archive (looked for .npy, .mat and image files); "
                         "give an archive with one map per image, each with the image's name")
@@ -253,7 +244,7 @@ def _list_zip(path):
 def _read_zip(path, key):
     try:
         with zipfile.ZipFile(path) as archive:
-            content = archive.read(key)
+            content = read_member(archive, key)
     except Exception as error:  # zipfile and zlib raise many classes for damage
         raise UserError(f"{path}: {key}: cannot be read ({error}); write it again") from error
     return decode_map(content, PurePosixPath(key).suffix, f"{path}: {key}")
@@ -272,7 +263,7 @@ def _list_salicon(path, names):
         try:
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
                 for match in JSON_ENTRY.finditer(content):
-                    number = int(json.loads(match[0])["image_id"])
+                    number = int(parse_json(match[0])["image_id"])
                     places[numbers.get(number, str(number))] = match.span()
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(f"{path}: not the SALICON challenge's JSON ({error!r}); write it again") from error
@@ -285,7 +276,7 @@ def _read_salicon(path, place):
     start, end = place
     with open(path, "rb") as file:
         file.seek(start)
-        entry = json.loads(file.read(end - start))
+        entry = parse_json(file.read(end - start))
     source = f"{path}: image {entry['image_id']}"
     try:
         content = base64.b64decode(entry["saliency_map"], validate=True)

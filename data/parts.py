@@ -23,7 +23,8 @@ import numpy as np
 from common import images, runs
 from common.arguments import positive_int
 from common.errors import UserError
-from common.files import atomic, need_space, read_json, write_json
+from common.files import atomic, check_content, need_space, parse_json, read_json, write_json
+from common.parallel import results_of, working_on
 from data.dataset import Swapped, shuffled
 from data.options import add_dataset_arguments, open_dataset
 
@@ -138,6 +139,8 @@ def _is_prepared(out, settings, fingerprint, skip_bad):
     """Return True if `out` is up to date; raise UserError if it has other settings or was not made here."""
     manifest = read_json(out / "manifest.json") if (out / "manifest.json").is_file() else {}
     prepared = {"net", "fingerprint"} <= set(manifest)
+    if prepared:
+        check_content(manifest, {"images": int, "left_out?": dict}, out / "manifest.json")
     for folder in (_parts_folder(out),) if prepared else (out, _parts_folder(out)):
         if folder.exists() and not (folder.is_dir() and all(map(_is_part, folder.iterdir()))):
             raise UserError(f"{folder}: exists and was not made by this command; give another --out")
@@ -235,7 +238,6 @@ def _compute_parts(source, parts, job, folder, jobs, skip_bad):
     job, jobs, skip_bad : see `prepare`
     folder : path of the folder of parts
     """
-    from common.parallel import results_of
     from common.progress import progress
 
     for path in folder.iterdir():
@@ -261,6 +263,7 @@ def _write_part(path, samples, compute, arguments, skip_bad):
     columns, left_out, empty = defaultdict(list), {}, []
     while samples:
         sample = samples.pop(0)  # releases the memory of the previous image
+        working_on(sample.name)
         try:
             arrays = compute(sample, *arguments)
         except UserError as error:
@@ -317,9 +320,9 @@ def _read_summaries(parts):
     names, left_out, digests, empty = [], {}, [], []
     for path in parts:
         with _open_part(path) as part:
-            left_out.update(json.loads(part.attrs["bad"]))
+            left_out.update(parse_json(part.attrs["bad"]))
             digests.append(part.attrs["sha256"])
-            empty += json.loads(part.attrs["empty"])
+            empty += parse_json(part.attrs["empty"])
             if "name" in part:
                 names += list(part["name"].asstr())
     return names, left_out, digests, empty
@@ -339,6 +342,8 @@ def _open_part(path):
 
     try:
         with h5py.File(path) as part:
+            if any(array.shape[0] > PART_SIZE for array in part.values()):
+                raise ValueError(f"more than {PART_SIZE} samples")
             yield part
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
         raise UserError(f"{path}: damaged ({error}); delete it and run the same command again") from error

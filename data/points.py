@@ -9,7 +9,8 @@
 """
 import numpy as np
 
-from common.errors import UserError, os_error_message
+from common.arrays import read_npy
+from common.errors import UserError
 from data.dataset import Fixations
 from data.layouts import read_mat_variables
 from data.map_files import MAP_SUFFIXES
@@ -46,7 +47,7 @@ def read_points(path, shape):
     """
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _from_array(_read_npy(path), path, shape, base=0)
+        return _from_array(read_npy(path, "write it again with numpy.save"), path, shape, base=0)
     if suffix == ".mat":
         return _from_mat(path, shape)
     return Fixations(_points_of_map(read_map(path), path, shape)), None
@@ -134,14 +135,3 @@ def _marked(mask):
     """Return the marked pixels of a map, float32 (N, 2), (x, y)."""
     row, column = np.nonzero(mask)
     return np.column_stack([column, row]).astype(np.float32)
-
-
-def _read_npy(path):
-    try:
-        return np.load(path, allow_pickle=False)
-    except OSError as error:
-        message = os_error_message(error) if error.errno else f"{path}: not an .npy file; write it again"
-        raise UserError(message) from error
-    except Exception as error:  # NumPy's parser of a damaged header raises many classes
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: cannot be read as an array ({reason}); write it again with numpy.save") from error

@@ -13,7 +13,6 @@ samples, but score only against repeated ones: a pixel with k samples counts k -
 (salicon-evaluation, saliconeval/eval.py). The option `points="repeated"` selects these.
 """
 import contextlib
-import json
 import mmap
 import re
 from functools import partial
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from common.errors import UserError, os_error_message
+from common.files import parse_json
 from common.images import read_image
 from data.dataset import Dataset, Sample, WrongRoot, clip_to_frame
 from data.density import density_map
@@ -119,7 +119,7 @@ def index_json(path):
                 if b'"fixations"' in entry:
                     places.setdefault(int(IMAGE_ID.search(entry)[1]), []).append(match.span())
                 elif b'"file_name"' in entry:
-                    image = json.loads(entry)
+                    image = parse_json(entry)
                     images[image["id"]] = Path(image["file_name"]).stem, (image["height"], image["width"])
             rest = text[end:].strip()
     except OSError as error:
@@ -158,7 +158,7 @@ def read_json_fixations(path, places, points="all"):
         with open(path, "rb") as file:
             for start, end in places:
                 file.seek(start)
-                annotation = json.loads(file.read(end - start))
+                annotation = parse_json(file.read(end - start))
                 samples_per_worker.append(to_zero_based(annotation["fixations"])[:, ::-1])  # the file has [row, col]
                 numbers.append(annotation.get("worker_id", len(numbers)))
         samples, indices = stack_observers(samples_per_worker)

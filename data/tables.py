@@ -8,7 +8,6 @@ that is neither letter nor digit. Rows without a position (blinks) and rows of s
 import codecs
 import csv
 import gzip
-import json
 import math
 import re
 from collections import Counter
@@ -18,6 +17,8 @@ from itertools import chain
 import numpy as np
 
 from common.errors import UserError, os_error_message
+from common.files import parse_json
+from common.limits import limit
 from data.screen import IMAGE_FRACTION, Screen
 
 SUFFIXES = (".csv", ".tsv", ".txt", ".tab", ".gz", ".json")
@@ -153,7 +154,7 @@ def open_text(path):
 
 def _encoding(path, opened):
     """Return the encoding of a text file; reads all of it, block by block."""
-    decoder = codecs.getincrementaldecoder("utf-8")()
+    decoder, size, largest = codecs.getincrementaldecoder("utf-8")(), 0, limit("SALIENCY_TABLE_MB")
     with opened(path, "rb") as file:
         block = file.read(BLOCK_SIZE)
         if block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
@@ -162,6 +163,10 @@ def _encoding(path, opened):
             raise UserError(f"{path}: is not text; save it again as CSV in UTF-8")
         try:
             while block:
+                size += len(block)
+                if size > largest << 20:
+                    raise UserError(f"{path}: has more than {largest} MB of text; split it, or set SALIENCY_TABLE_MB "
+                                    "to a higher limit")
                 decoder.decode(block)
                 block = file.read(BLOCK_SIZE)
         except UnicodeDecodeError:
@@ -175,6 +180,7 @@ def _read_text(path, names, of_one_image):
         lines, start = _skip_comments(text)
         header_line = next(lines, "")
         separator = next((mark for mark in SEPARATORS if mark in header_line), None)
+        _check_columns(path, header_line, separator)
         rows = _rows(chain([header_line], lines), separator)
         header = [name.strip() for name in next(rows, [])]
         by_number = any(str(names.get(key, "")).isdigit() and names[key] not in header for key in ("x", "y"))
@@ -188,6 +194,14 @@ def _read_text(path, names, of_one_image):
             kind += "; no names in the first line, columns by their number"
         numbered = ((start + has_names + index, row) for index, row in enumerate(rows))
         return _collect(path, columns, numbered, kind, names, of_one_image, separator)
+
+
+def _check_columns(path, line, separator):
+    """Raise UserError if the first line has more columns than any table."""
+    largest = limit("SALIENCY_TABLE_COLUMNS")
+    if len(line) > largest and (count := line.count(separator or " ")) >= largest:
+        raise UserError(f"{path}: its first line has {count + 1} columns, more than {largest}; give a table of "
+                        "fixations, or set SALIENCY_TABLE_COLUMNS to a higher limit")
 
 
 def _columns_by_place(path, rows, first_line):
@@ -219,8 +233,8 @@ def _json_rows(path, given):
     """Return the columns and the numbered rows of a JSON file: objects, whose x and y may be lists of numbers."""
     try:
         with open_text(path) as file:
-            content = json.load(file)
-    except (ValueError, RecursionError) as error:
+            content = parse_json(file.read())
+    except ValueError as error:
         raise UserError(f"{path}: is not JSON ({error}); write it again") from error
     if isinstance(content, dict):  # such as {"train": [...], "test": [...]}
         lists = [value for value in content.values() if isinstance(value, list)]

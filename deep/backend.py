@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from common.errors import Terminated, UserError, run
+from common.interrupts import accept_signals, hold_signals
 from common.machine import environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
@@ -66,15 +67,20 @@ def run_in_subprocess(target, args, log):
     log = Path(log)
     before = log.stat().st_size if log.is_file() else 0
     child = multiprocessing.get_context("spawn").Process(target=_run_child, args=(target, args, str(log)))
-    child.start()
+    with hold_signals():
+        child.start()
+    interruption = None
     while child.is_alive():
         try:
             child.join()
-        except KeyboardInterrupt as interruption:
+        except KeyboardInterrupt as error:
             # the terminal does not signal the child, see _run_child; the child saves a snapshot, then exits
-            os.kill(child.pid, signal.SIGTERM if isinstance(interruption, Terminated) else signal.SIGINT)
+            interruption = error
+            os.kill(child.pid, signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
     if child.exitcode >= 0:
         return child.exitcode
+    if interruption:  # the signal ended the child before it could react
+        raise interruption
     if child.exitcode == -signal.SIGKILL:
         raise UserError("the training process was killed, probably for lack of memory; "
                         "close other programs or use PRESET=demo, then run the same command again")
@@ -116,4 +122,9 @@ def _run_child(target, args, log):
         os._exit(1)
     redirect_messages(log)
     os.environ[GLOG_LEVEL] = EVERYTHING  # set for the whole process, which runs only `target`
-    run(lambda: target(*args))
+
+    def main():
+        accept_signals(signal.SIGINT)  # from here on, `run` handles them
+        return target(*args)
+
+    run(main)

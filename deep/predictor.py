@@ -3,6 +3,7 @@ import numpy as np
 
 from common import predictor
 from common.errors import UserError
+from common.files import NUMBER
 from common.machine import available_memory
 from common.runs import read_config
 from deep import preprocess
@@ -12,6 +13,8 @@ from deep.weights import check_weights, net_shapes, read_caffemodel, to_caffemod
 
 # A CHECK of Caffe fails if an array has 2^31 values or more; conv1's 96 channels have 1.6 10^9 at this size.
 LARGEST_SIDE = 4096
+# of a config.json; what it lacks has the authors' values
+PREDICT = {"longest_side?": int, "mean_bgr?": [NUMBER], "mean_map?": NUMBER, "resizing?": str}
 BYTES_PER_PIXEL = 123.65 * 2**20 / (320 * 240)  # of all blobs of the net: Table 1
 
 
@@ -50,7 +53,7 @@ class Predictor(predictor.Predictor):
 
     def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released",
                  resizing=None, device=None):
-        config = read_config(weights, "deep")
+        config = read_config(weights, "deep", {"predict": PREDICT})
         defaults = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
                     "mean_map": preprocess.AUTHORS_MEAN_MAP, "resizing": "area" if config else "released",
                     **config.get("predict", {})}

@@ -5,6 +5,7 @@ the newest snapshot during training, and weights.caffemodel at the end. If a run
 command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit, if machine
 and engine stay the same.
 """
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from common import engine as engines
 from common import runs
 from common.arguments import Parser, positive_int
 from common.errors import UserError, run
-from common.files import write_text
+from common.files import NUMBER, write_text
 from deep import trainer
 from deep.backend import load_caffe, run_in_subprocess
 from deep.names import rename_in_run
@@ -22,6 +23,7 @@ from deep.training_net import SETTING, net_setting, read_training_net, with_path
 
 FILES = ("caffe.log", "torch.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
          "snapshots", "train.txt", "val.txt")  # of a run folder
+MANIFEST = {"train": int, "val": int, "size": [int], "mean_bgr": [NUMBER], "mean_map": NUMBER}
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads whole files, and fails at larger ones
 
 
@@ -97,8 +99,8 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         other settings or none to resume, or the engine failed or is not installed.
     """
     data, folder, vgg = Path(data), Path(folder), vgg and str(Path(vgg).resolve())
-    manifest = runs.prepared_data(data, "deep")
-    _check_manifest(manifest, data)
+    manifest = runs.prepared_data(data, "deep", MANIFEST)
+    _check_size(manifest, data)
     shards = _check_data(data, manifest)
     net = read_training_net(train_val)
     solver = resolve_solver(solver_file, preset, manifest["size"], manifest["val"], seed, iterations, overrides,
@@ -122,7 +124,7 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
             print(f"{folder}: already trained; --restart trains it again")
             return 0
         for split, paths in shards.items():
-            write_text(folder / f"{split}.txt", "".join(f"{path.resolve()}\n" for path in paths))
+            write_text(folder / f"{split}.txt", "".join(f"{_without_space(path)}\n" for path in paths))
         write_text(folder / SETTING, with_paths(net, folder))
         write_solver(folder, solver, vgg)
         if processes > 1:
@@ -149,15 +151,14 @@ def _prepare_engine(name, device, precision, net, processes):
         from common.torch_backend import check_cards
 
         check_cards(options["device"], processes)
-    versions["processes"] = processes
+    versions["processes"] = str(processes)
     return versions, options
 
 
-def _check_manifest(manifest, folder):
-    """Raise UserError unless the manifest of prepared data has all keys that training needs."""
-    missing = {"train", "val", "size", "mean_bgr", "mean_map"} - set(manifest)
-    if missing:
-        raise UserError(f"{folder / 'manifest.json'}: lacks {', '.join(sorted(missing))}; "
+def _check_size(manifest, folder):
+    """Raise UserError unless the manifest of prepared data gives a size of images and a colour."""
+    if len(manifest["size"]) != 2 or len(manifest["mean_bgr"]) != 3:
+        raise UserError(f"{folder / 'manifest.json'}: size must be two numbers and mean_bgr three; "
                         f"delete {folder} and run `make data` again")
 
 
@@ -184,14 +185,22 @@ def _check_data(folder, manifest):
         shards[split] = paths = sorted(folder.glob(f"{split}_*.h5"))
         if not paths:
             raise UserError(f"{folder}: holds no {split}_*.h5; {remedy}")
-        # HDF5Data reads a list of paths that are separated by white space
-        if any(character.isspace() for path in paths for character in str(path.resolve())):
+        if any(character.isspace() for path in paths for character in _without_space(path)):
             raise UserError(f"{folder.resolve()}: Caffe cannot read a path with a space; rename the folder")
         count = sum(_count_images(path, *manifest["size"], remedy) for path in paths)
         if count != manifest[split]:
             raise UserError(f"{folder}: the {split}_*.h5 hold {count} images, but the manifest lists "
                             f"{manifest[split]}; {remedy}")
     return shards
+
+
+def _without_space(path):
+    """Return a shard's path for HDF5Data, whose list is separated by white space.
+
+    The path is absolute, or relative to the working directory if that alone has the space.
+    """
+    absolute = str(path.resolve())
+    return os.path.relpath(absolute) if any(map(str.isspace, absolute)) else absolute
 
 
 def _count_images(path, width, height, remedy):

@@ -13,7 +13,7 @@ import numpy as np
 
 from common import runs
 from common.errors import UserError
-from common.files import atomic, need_space, read_json, sync, write_json
+from common.files import NONE, NUMBER, atomic, need_space, read_json, sync, write_json
 from common.interrupts import Interrupts
 from common.monitor import check_finite
 from common.progress import progress
@@ -26,6 +26,8 @@ from deep.weights import check_shapes, check_weights, read_caffemodel, read_hist
 
 WEIGHTS, START = "weights.caffemodel", "start.caffemodel"
 MARKER = "snapshot.json"  # names the newest complete snapshot
+MARKER_CONTENT = {"iteration": int, "row?": (NONE, {str: NUMBER}),
+                  "monitor?": (NONE, {"losses": [NUMBER], "raised": [str]})}
 MEGABYTE = 2**20  # upper bound of what a weights file holds besides weights, such as the names of layers
 TWO_HISTORIES = ("Adam", "AdaDelta")  # solvers with two values of history per weight; the others have one
 DIVERGED = 'lower base_lr (section 4.2: "using a larger learning rate causes the learning to diverge"), give --restart'
@@ -172,8 +174,8 @@ class Run:
 
     def _resume(self):
         """Restore the newest complete snapshot and its position in the data; return the content of its marker."""
-        saved = {"monitor": None, "row": None, **read_json(self.folder / MARKER)}
-        state, model = self._snapshot_files(saved.get("iteration"))
+        saved = {"monitor": None, "row": None, **read_json(self.folder / MARKER, MARKER_CONTENT)}
+        state, model = self._snapshot_files(saved["iteration"])
         if not (state.is_file() and model.is_file()):
             raise UserError(f"{state}: missing, although {self.folder / MARKER} names it; {RESTART}")
         shapes = self.engine.shapes

@@ -95,7 +95,8 @@ def net_setting(net, folder):
         return entry
     text = rename_in_text((folder / SETTING).read_text(encoding="utf-8", errors="replace"))
     same = _comparable(text) == _comparable(net.text)
-    return read_json(folder / "config.json").get("settings", {}).get(SETTING, entry) if same else entry
+    config = read_json(folder / "config.json", {"settings?": dict})
+    return config.get("settings", {}).get(SETTING, entry) if same else entry
 
 
 def _comparable(text):

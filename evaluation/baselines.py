@@ -1,9 +1,11 @@
 """Baselines to score beside a model: chance, the centre prior, one human, and the classical models."""
-import zipfile
+from pathlib import Path
 
 import numpy as np
 
+from common.arrays import read_npz, write_npz
 from common.errors import UserError
+from common.parallel import in_parallel, working_on
 from evaluation.saliency_models import bms, gbvs, itti
 
 ONE_HUMAN = "one-human"
@@ -32,8 +34,6 @@ def centre_prior(training, jobs=1):
     -------
     float32 (480, 640) in [0, 1], or None if no image has fixations or a density map
     """
-    from common.parallel import in_parallel
-
     total = np.zeros(PRIOR_SHAPE)
     items = ((training, name) for name in training.names)
     for density in in_parallel(_small_density, items, jobs, len(training), "centre prior"):
@@ -67,18 +67,23 @@ def saved_centre_prior(training, path, jobs=1, scored=()):
         return None
     made_of = (f"{training.name}: {len(training)} images, {training.names[0]} to {training.names[-1]}, "
                f"{training.about['edition']}")
-    try:
-        with np.load(path or "", allow_pickle=False) as saved:
-            if str(saved["made_of"]) != made_of:
-                raise UserError(f"{path}: is the centre prior of {saved['made_of']}, not of {made_of}; delete it")
-            return saved["prior"]
-    except FileNotFoundError:
-        prior = centre_prior(training, jobs)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path}: not a saved centre prior ({error}); delete it") from error
+    if path and Path(path).exists():
+        return _read_prior(path, made_of)
+    prior = centre_prior(training, jobs)
     if path and prior is not None:
         with atomic(path) as scratch:
-            np.savez(scratch, prior=prior, made_of=np.array(made_of))
+            write_npz(scratch, {"prior": prior, "made_of": np.array(made_of)})
+    return prior
+
+
+def _read_prior(path, made_of):
+    """Read a saved centre prior; UserError if it is damaged, or of other images."""
+    saved = read_npz(path, "delete it")
+    prior, source = saved.get("prior"), str(saved.get("made_of"))
+    if prior is None or prior.ndim != 2 or not prior.size or prior.dtype.kind != "f" or not np.isfinite(prior).all():
+        raise UserError(f"{path}: not a saved centre prior; delete it")
+    if source != made_of:
+        raise UserError(f"{path}: is the centre prior of {source}, not of {made_of}; delete it")
     return prior
 
 
@@ -115,6 +120,7 @@ def one_human(sample):
 def _small_density(dataset, name):
     import cv2
 
+    working_on(name)
     sample = dataset.open(name)
     if not sample.has_density:
         return np.zeros(PRIOR_SHAPE, np.float32)

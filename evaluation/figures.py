@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arguments import Parser
+from common.arrays import read_npy
 from common.drawing import GAP, overlay, stretch, strip
 from common.errors import UserError, run
 from common.images import write_png
@@ -188,12 +189,8 @@ def read_filters(path):
     UserError
         The file is damaged, or its array has another shape.
     """
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: damaged, or not an .npy of filters ({error}); "
-                        "write it again with python -m models.summary") from error
-    if array.ndim != 4 or array.shape[-1] != 3 or not array.size:
+    array = read_npy(path, "write it again with python -m models.summary")
+    if array.dtype.kind != "f" or array.ndim != 4 or array.shape[-1] != 3 or not array.size:
         raise UserError(f"{path}: holds an array {array.shape}, not (filters, rows, columns, 3); "
                         "write it again with python -m models.summary")
     return array
@@ -218,7 +215,8 @@ def curves(run_folder, path, net):
     from common.runs import read_log
 
     rows, config = read_log(Path(run_folder) / "log.csv"), Path(run_folder) / "config.json"
-    settings = read_json(config).get("settings", {}) if config.is_file() else {}
+    content = {"settings?": {"loss?": str}}
+    settings = read_json(config, content).get("settings", {}) if config.is_file() else {}
     loss = net if net == "deep" else settings.get("loss", "squared")
     if not rows or not {"lr", "loss", "val_loss"} <= set(rows[0]):
         raise UserError(f"{Path(run_folder) / 'log.csv'}: contains no training; run make train-{net}")
@@ -226,7 +224,7 @@ def curves(run_folder, path, net):
     figure = _figure(8, 4.5)
     axes = figure.add_subplot()
     _draw_losses(axes, step, rows, COLOURS[net])
-    axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES[loss]})")
+    axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES.get(loss, loss)})")
     rate_axes = axes.twinx()
     scale, drawstyle = RATES[net]
     rate_axes.plot(*_column(rows, step, "lr"), color=GREY, linewidth=0.8, linestyle="--", drawstyle=drawstyle,

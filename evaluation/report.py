@@ -4,6 +4,8 @@ import html
 from collections import Counter
 from pathlib import Path
 
+from common.files import read_json
+from common.runs import CONFIG
 from evaluation.claims import COLUMNS, STATUSES, read_ledger
 
 FIRST = "comparison.png"  # shown before the tables of the paper
@@ -19,6 +21,12 @@ FIGURES = {  # in the order of the page
 }
 
 
+# content of NAME.json of evaluation.tables
+ROW = {"name": str, "line": str, "values": dict, "cells": {str: str}, "notes": [str]}
+REPORT = {"name": str, "runs": {str: CONFIG}, "tables": [{"title": str, "caption": str, "columns": [str],
+                                                        "header": [str], "notes": [str], "rows": [ROW]}]}
+
+
 def to_html(out, figures):
     """Build the page.
 
@@ -31,21 +39,19 @@ def to_html(out, figures):
     -------
     str, HTML; the run that was written last comes first
     """
-    from common.files import read_json
-
     paths = sorted(Path(out).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
-    runs = [read_json(path) for path in paths]
+    runs = [read_json(path, REPORT) for path in paths]
     links = " · ".join(f'<a href="#{html.escape(run["name"])}">{html.escape(run["name"])}</a>' for run in runs)
     sections = [_section(run, Path(figures) / run["name"] if figures else None) for run in runs]
     return PAGE.replace("LINKS", links).replace("SECTIONS", "\n".join([*sections, _claims()]))
 
 
 def _section(run, figures):
-    first, *rest = run["tables"]
     images = {name: _figure(figures / name, caption) for name, caption in FIGURES.items()
               if figures and (figures / name).is_file()}
-    return "\n".join([f'<section id="{html.escape(run["name"])}">', _table(first), images.pop(FIRST, ""),
-                      *map(_table, rest), *images.values(), _settings(run["runs"]), "</section>"])
+    tables = [_table(table) for table in run["tables"]]
+    return "\n".join([f'<section id="{html.escape(run["name"])}">', *tables[:1], images.pop(FIRST, ""), *tables[1:],
+                      *images.values(), _settings(run["runs"]), "</section>"])
 
 
 def _claims():
@@ -68,9 +74,10 @@ def _figure(path, caption):
 
 
 def _table(table):
-    has_line_column, body = table["header"][1] == "", []
+    has_line_column, body = table["header"][1:2] == [""], []
     first_number = 1 + has_line_column
-    numbers = range(first_number, first_number + len(table["columns"])) if table["rows"][0]["values"] else ()
+    has_numbers = table["rows"] and table["rows"][0]["values"]
+    numbers = range(first_number, first_number + len(table["columns"])) if has_numbers else ()
     head = "".join(f'<th{" class=number" if place in numbers else ""}>{html.escape(cell)}</th>'
                    for place, cell in enumerate(table["header"]))
     for index, row in enumerate(table["rows"]):
@@ -79,7 +86,7 @@ def _table(table):
         cells = ["" if repeated else row["name"], *([row["line"]] if has_line_column else [])]
         body.append(f'<tr class="{row["line"].replace(" ", "-")}{"" if repeated else " first"}">'
                     + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells)
-                    + "".join(f'<td class="{kind}">{html.escape(row["cells"][column])}</td>'
+                    + "".join(f'<td class="{kind}">{html.escape(row["cells"].get(column, ""))}</td>'
                               for column in table["columns"])
                     + "".join(f"<td>{html.escape(note)}</td>" for note in row["notes"]) + "</tr>")
     return (f"<h2>{html.escape(table['title'])}</h2><div><table><thead><tr>{head}</tr></thead>"

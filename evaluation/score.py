@@ -20,10 +20,11 @@ import functools
 import io
 import sys
 from collections import Counter
-from pathlib import Path
 
 from common.arguments import Parser
 from common.errors import UserError, run
+from common.files import check_writable
+from common.parallel import in_parallel, working_on
 from data.dataset import base_name, scored_split
 from data.options import add_dataset_arguments, add_training_arguments, open_dataset, open_training
 from evaluation.baselines import BASELINES, LABELS, MODELS, ONE_HUMAN, chance, one_human, saved_centre_prior
@@ -67,7 +68,8 @@ def main():
                         help='address of a Dask cluster, or "local" to start one on this machine')
     args = parser.parse_args()
 
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)  # fails before the long work, not after it
+    # an error comes before the long work, not after it
+    check_writable(f"{args.out}.csv", f"{args.out}.json", *([args.prior] if args.prior else []))
     dataset = open_dataset(args.dataset, args.split or scored_split(args.dataset), args.data_root)
     _check_ground_truth(args, dataset)
     training = open_training(args)
@@ -105,8 +107,6 @@ def score(dataset, *, maps, prior, convention=CONVENTIONS["mit"], seed=SEED, job
         Per image, in the data set's order: "name", the metrics (NaN where undefined), "lacks" ("" or what it lacks, so
         that metrics are undefined) and "error" ("" or the reason why it could not be scored).
     """
-    from common.parallel import in_parallel
-
     scorer = functools.partial(score_image, dataset=dataset, maps=maps, prior=prior, convention=convention,
                                   source=convention.prepare(dataset), seed=seed)
     indices = ((index,) for index in range(len(dataset)))
@@ -134,6 +134,7 @@ def score_image(index, *, dataset, maps, prior, convention, source, seed):
     from evaluation.imresize import imresize
     from evaluation.metrics import Map
 
+    working_on(dataset.names[index])
     row = {"name": dataset.names[index], **dict.fromkeys(METRICS, float("nan")), "lacks": "", "error": ""}
     try:
         sample = dataset[index]

@@ -10,6 +10,8 @@ from pathlib import Path
 
 from common.arguments import Parser
 from common.errors import UserError, run
+from common.files import NONE, NUMBER, read_json
+from common.runs import CONFIG
 from data.dataset import base_name
 from evaluation.baselines import ONE_HUMAN
 from evaluation.comparable import COUNTS, compare_order, differences, has_same_data, read_table
@@ -26,6 +28,13 @@ HEADINGS = {"SIM": "Similarity", "CC": "CC", "AUC-shuffled": "AUC shuffled", "AU
             "AUC-Judd": "AUC Judd", "NSS": "NSS", "KL": "KL", "IG": "IG", "EMD": "EMD"}
 PAPER_LINE, OUR_LINE, DIFFERENCE_LINE = "paper", "this run", "difference"  # kinds of lines
 MEASURED_LINE, ORDER_LINE = "measured", "order"
+# content of the files of evaluation.score and of models.summary
+METRIC = {"mean": (NUMBER, NONE), "low": (NUMBER, NONE), "high": (NUMBER, NONE), "n": int, "nan": int}
+SCORE = {"train": str, "dataset": str, "edition": str, "split": str, "images": int, "convention": str, "seed": int,
+         "failed": int, "lacking?": {str: int}, "trained?": int, "metrics": dict.fromkeys(METRICS, METRIC)}
+NET = {"memory": {row["quantity"]: NUMBER for row in read_table(1)}, "values": {"parameters": int},
+       "measured?": {str: NUMBER},
+       "training?": (NONE, {"dataset": str, "images": int, "differences": [str]})}
 ORDER_ROW = "Pairs of models in the paper's order"
 
 
@@ -48,13 +57,13 @@ def main():
     parser.add_argument("--out", metavar="FOLDER", required=True, help="folder to write to")
     args = parser.parse_args()
 
-    from common.files import read_json, write_json, write_text
+    from common.files import write_json, write_text
     from evaluation.report import to_html
 
     out = Path(args.out)
     scores = read_scores(args.scores)
-    nets = {net: read_json(Path(args.nets) / f"{net}.json") for net in ("shallow", "deep")}
-    runs = {Path(folder).name: read_json(Path(folder) / "config.json") for folder in args.runs}
+    nets = {net: read_json(Path(args.nets) / f"{net}.json", NET) for net in ("shallow", "deep")}
+    runs = {Path(folder).name: read_json(Path(folder) / "config.json", CONFIG) for folder in args.runs}
     tables = build(scores, nets, {"scored": args.data_root, "train": args.train_root or args.data_root}, args.preset)
     write_text(out / f"{args.name}.md", "\n".join(to_markdown(table) for table in tables))
     write_text(out / f"{args.name}.tex", "\n".join(to_latex(table) for table in tables))
@@ -78,22 +87,13 @@ def read_scores(folder):
     UserError
         The folder has no scores, a file is damaged or of another program, or the files are of different images.
     """
-    from common.files import read_json
-
-    scores = {model: read_json(path) for model in MODELS if (path := Path(folder) / f"{model}.json").is_file()}
+    scores = {model: read_json(path, SCORE) for model in MODELS if (path := Path(folder) / f"{model}.json").is_file()}
     if not scores:
         raise UserError(f"{folder}: no scores in this folder (looked for {', '.join(MODELS)}); "
                         "score with evaluation.score --out FOLDER/MODEL first")
     about = {}
     for model, score in scores.items():
-        try:
-            about[model] = [score[key] for key in ("train", "dataset", "edition", "split", "images", "convention",
-                                                   "seed")]
-            missing = set(METRICS) - set(score["metrics"])
-        except (KeyError, TypeError) as error:
-            missing = [error]
-        if missing:
-            raise UserError(f"{folder}/{model}.json: not a file of evaluation.score; score again")
+        about[model] = [score[key] for key in ("train", "dataset", "edition", "split", "images", "convention", "seed")]
         first = next(iter(about))
         if about[model] != about[first]:
             raise UserError(f"{folder}/{model}.json: is of {about[model]}, but {first}.json is of {about[first]}; "

@@ -6,6 +6,7 @@ from data.dataset import load, scored_split
 from data.maps import open_maps
 from evaluation import metrics
 from evaluation.baselines import centre_prior
+from evaluation.figures import read_filters
 from evaluation.imresize import imresize
 from experiments.setup import Table, run
 
@@ -124,7 +125,7 @@ def filters(setup):
     for net in NETS:
         out = setup.out / f"{setup.name}-{net}"
         run("models.summary", "--net", net, "--weights", setup.weights[net], "--out", out)
-        kernels = np.load(out.with_suffix(".npy"))
+        kernels = read_filters(out.with_suffix(".npy"))
         rng = np.random.default_rng(0)
         smooth = [_is_smooth(kernel, rng) for kernel in kernels]
         rows.append([net, len(kernels), int(np.sum(smooth)), round(0.05 * len(kernels), 1)])

@@ -36,7 +36,7 @@ def times(setup):
     rows = []
     for name, filters, paper in (("SALICON", 128, "6 to 7 h (GTX 980)"), ("iSUN", 64, "5 to 6 h (GTX 980)")):
         data = setup.data("shallow")
-        per_epoch = max(1, read_json(data / "manifest.json")["train"] // BATCH)
+        per_epoch = max(1, read_json(data / "manifest.json", {"train": int})["train"] // BATCH)
         log = setup.train("shallow", f"times-{filters}", data, "--conv3-filters", filters, "--epochs",
                           UPDATES // per_epoch)
         seconds = np.median([row["step_seconds"] for row in log]) / per_epoch

@@ -1,4 +1,5 @@
 """Trained weights and their use: `load` opens either net as a Predictor."""
+import common  # noqa: F401  isort: skip  from here on, Ctrl-C is one line
 import inspect
 
 import numpy as np

@@ -17,8 +17,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from common.arrays import read_member
 from common.errors import UserError
-from common.files import atomic
+from common.files import atomic, parse_json
+from common.images import open_image
 from data.maps import read_map
 
 JPEG_QUALITY = 95  # high, because the benchmark scores the compressed map
@@ -129,7 +131,7 @@ def _check_lsun(path, shapes):
 
 def _check_salicon(path, shapes):
     try:
-        entries = json.loads(Path(path).read_text(encoding="ascii"))
+        entries = parse_json(Path(path).read_text(encoding="ascii"))
         maps = {int(entry["image_id"]): _decode(base64.b64decode(entry["saliency_map"], validate=True), "PNG")
                 for entry in entries}
     except Exception as error:  # decoders raise many classes of errors for damaged data
@@ -146,7 +148,7 @@ def _check_mit300(path, shapes):
     model = Path(path).stem
     try:
         with zipfile.ZipFile(path) as archive:
-            maps = {Path(name).stem: _decode(archive.read(name), "JPEG") for name in archive.namelist()
+            maps = {Path(name).stem: _decode(read_member(archive, name), "JPEG") for name in archive.namelist()
                     if name == f"{model}/{Path(name).stem}.jpg"}
             others = len(archive.namelist()) - len(maps)
     except Exception as error:  # decoders raise many classes of errors for damaged data
@@ -191,7 +193,7 @@ def _encode(saliency, image_format):
 
 def _decode(data, image_format):
     """Decode the bytes of a grey "PNG" or "JPEG" to uint8 (H, W)."""
-    with Image.open(io.BytesIO(data)) as image:
+    with open_image(io.BytesIO(data)) as image:
         if (image.format, image.mode) != (image_format, "L"):
             raise ValueError(f"a {image.format} of mode {image.mode}, not a grey {image_format}")
         return np.asarray(image)

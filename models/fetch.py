@@ -17,6 +17,7 @@ from pathlib import Path
 from common.arguments import Parser
 from common.errors import UserError, WrongFile, os_error_message, run
 from common.files import atomic, need_space
+from common.limits import limit
 from common.progress import progress
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
@@ -82,6 +83,7 @@ def fetch(name, file=None, out=None, allow=(), wait=WAIT):
     if weights.is_file() and file is None:
         if weights == path:
             _verify(path, card)
+        _remove_parts(path)  # of a download that was killed after it had installed the file
         return weights
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -106,8 +108,7 @@ def _download_from_mirrors(name, path, weights, card, allow, wait):
         try:
             _download(url, part, wait)
             _install(part, path, weights, card, allow)
-            for other in path.parent.glob(f"{glob.escape(path.name)}.part*"):
-                other.unlink()
+            _remove_parts(path)
             return
         except Unavailable as error:
             problems.append(f"{url}: {error}")
@@ -117,6 +118,12 @@ def _download_from_mirrors(name, path, weights, card, allow, wait):
                 _remove(part)
     raise UserError(f"{name}: cannot be downloaded ({'; '.join(problems)}); get {card['file']} in another way and put "
                     f"it at {path}, or run: python -m models.fetch {name} --file path/to/{card['file']}")
+
+
+def _remove_parts(path):
+    """Remove the partial downloads of a file from all sources."""
+    for part in path.parent.glob(f"{glob.escape(path.name)}.part*"):
+        part.unlink()
 
 
 def _remove(part):
@@ -131,6 +138,16 @@ def _tag(part):
 
 class Unavailable(Exception):
     """A source does not send the file, or no more of it."""
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follow redirects, but not from https to a protocol that anyone on the way can change."""
+
+    def redirect_request(self, request, file, code, message, headers, url):
+        old, new = request.type, url.partition(":")[0].lower()
+        if new not in ("https", "http" if old == "http" else "https"):
+            raise Unavailable(f"redirects from {old} to {new}, which is not safe")
+        return super().redirect_request(request, file, code, message, headers, url)
 
 
 def _download(url, part, wait):
@@ -179,12 +196,13 @@ def _transfer(url, part):
     Unavailable
         The source sent something else.
     """
-    tag = _tag(part)
+    tag, largest = _tag(part), limit("SALIENCY_DOWNLOAD_MB")
     size = _length(part) if tag.is_file() else 0
     headers = {"User-Agent": "saliency-2016", "Accept": RAW}
     if size:
         headers.update({"Range": f"bytes={size}-", "If-Range": tag.read_text()})  # the rest, if the file is the same
-    with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
+    opener = urllib.request.build_opener(_SafeRedirects)
+    with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
         resumed = _check_response(response, size)
         size = size if resumed else 0
         length = response.headers.get("Content-Length", "")
@@ -198,6 +216,11 @@ def _transfer(url, part):
                 write(block)
                 size += len(block)
                 bar.update(len(block))
+                if size > largest << 20:
+                    break
+    if size > largest << 20:
+        _remove(part)
+        raise Unavailable(f"sends more than {largest} MB, the limit of SALIENCY_DOWNLOAD_MB")
     return total is None or size >= total
 
 

@@ -2,6 +2,8 @@
 import multiprocessing
 from pathlib import Path
 
+from common.interrupts import accept_signals, hold_signals
+
 STATUS, RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 KINDS = {"Total (train)": "train", "Total (test)": "test"}  # rows of Table 1 that can be measured
 
@@ -26,7 +28,9 @@ def measure_memory(net):
         return {}
     growth = {}
     for row, kind in KINDS.items():
-        with multiprocessing.get_context("spawn").Pool(1) as pool:
+        with hold_signals():
+            pool = multiprocessing.get_context("spawn").Pool(1, accept_signals)
+        with pool:
             growth[row] = pool.apply(_process_growth, (net, kind))
     return growth
 

@@ -11,13 +11,17 @@ import numpy as np
 
 from common.arguments import Parser
 from common.errors import run
-from common.files import atomic, write_json
+from common.files import NONE, atomic, check_writable, write_json
 from common.runs import read_config
 from data.dataset import base_name
 from models import NETS
 from models.memory import measure_memory
 
 FLOAT_BYTES = 4
+SETTINGS = {  # of a run that describe its training
+    "shallow": {"preset": str, "data": {"dataset": str, "images": int}},
+    "deep": {"data": {"dataset": str, "images": int, "preset": str, "val": int}, "solver": {"random_seed?": int},
+             "vgg": (str, NONE), "train_val.prototxt": str}}
 LARGEST = 3  # number of blobs and of parameters that the text names
 
 
@@ -29,6 +33,7 @@ def main():
     parser.add_argument("--out", required=True, help="path without suffix: OUT.json and OUT.npy are written")
     args = parser.parse_args()
 
+    check_writable(f"{args.out}.json", f"{args.out}.npy")
     if args.net == "shallow":
         from shallow.summary import summary
     else:
@@ -59,9 +64,9 @@ def describe_training(weights, net):
         "dataset" (name with options), "images" (their number), "differences" (list of str). None without weights and
         without the config.json of this project beside them.
     """
-    settings = read_config(weights, net).get("settings") if weights else None
-    if not settings:
+    if not weights or not read_config(weights, net).get("settings"):
         return None
+    settings = read_config(weights, net, {"settings": SETTINGS[net]})["settings"]
     data = settings["data"]
     if net == "shallow":
         from shallow.settings import differences_from_paper

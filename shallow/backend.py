@@ -12,8 +12,10 @@ Without a C++ compiler, Theano falls back to Python code that fails on this NumP
 error.
 """
 import os
+import re
 import shutil
 import sys
+import sysconfig
 import types
 import warnings
 from pathlib import Path
@@ -22,17 +24,17 @@ from common.errors import UserError
 from common.machine import environment, load_blas
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
+CXX = os.environ.get("CXX", "")  # conda's activation sets it to NAME-c++, but Theano optimises only for a g++
+COMPILER = next(filter(shutil.which, re.findall(r"(?:.*[-/])?g\+\+[-\d]*$", re.sub(r"-c\+\+$", "-g++", CXX))), "g++")
 
 
 def _flags():
     """Return THEANO_FLAGS: our settings, then the user's, which take precedence."""
-    prefix_lib = Path(sys.base_prefix) / "lib"
-    in_prefix = any(prefix_lib.glob("libopenblas*"))  # conda installs its own OpenBLAS
-    blas = f"-L{prefix_lib} -Wl,-rpath,{prefix_lib} -lopenblas" if in_prefix else "-lopenblas"
     ours = {
         "device": "cpu",
         "floatX": "float32",
-        "blas.ldflags": blas,
+        "cxx": COMPILER,
+        "blas.ldflags": "-lopenblas",
         "openmp": "True",  # element-wise operations on 64 million parameters use all cores
         "gcc.cxxflags": "-w",  # g++ 12 prints warnings about Theano's C code
         "base_compiledir": str(BUILD / "theano"),
@@ -40,12 +42,41 @@ def _flags():
     return ",".join([*(f"{name}={value}" for name, value in ours.items()), os.environ.get("THEANO_FLAGS", "")])
 
 
+def _set_compiler_paths():
+    """Name the headers and libraries of a Python outside /usr (conda's, uv's, build/debian12's) to the compiler.
+
+    In environment variables of the compiler, because Theano splits its flags at spaces and THEANO_FLAGS at commas.
+    """
+    base = Path(sys.base_prefix)
+    if base == Path("/usr"):
+        return
+    libraries = [base / "lib", base / "lib" / (sysconfig.get_config_var("MULTIARCH") or "")]
+    headers = [sysconfig.get_path("include"), base / "include"]
+    for name, folders in {"CPLUS_INCLUDE_PATH": headers, "LIBRARY_PATH": libraries,
+                          "LD_RUN_PATH": libraries}.items():
+        os.environ[name] = os.pathsep.join(filter(None, [*map(str, folders), os.environ.get(name)]))
+
+
+def _explain(error):
+    """Return the UserError for an error of Theano when it is imported, or the error itself if it is another one."""
+    text = str(error)
+    if "Compilation failed" in text:
+        fault = re.search(r"(fatal )?error: .*?(?=\.\s|$)", text)
+        return UserError(f"Theano cannot compile with {COMPILER} ({fault[0] if fault else text}); "
+                         "`make doctor` lists what is missing")
+    if "compiledir" in text:
+        return UserError(f"{BUILD / 'theano'}: Theano cannot write its compiled code there; make it writable, or "
+                         "give another one: THEANO_FLAGS=base_compiledir=FOLDER")
+    return error
+
+
 def _import():
     """Import Theano and Lasagne, and provide the module that Lasagne misses."""
-    if not shutil.which("g++"):
-        raise UserError("there is no C++ compiler (g++), which Theano needs; install it: apt-get install g++ "
+    if not shutil.which(COMPILER):
+        raise UserError(f"there is no C++ compiler ({COMPILER}), which Theano needs; install it: apt-get install g++ "
                         "(`make doctor` lists everything)")
     load_blas()
+    _set_compiler_paths()
     for module in (r"theano(\.|$)", r"lasagne(\.|$)"):
         warnings.filterwarnings("ignore", module=module)
     try:
@@ -62,6 +93,8 @@ def _import():
     except ImportError as error:
         raise UserError(f"Theano or Lasagne cannot be imported ({error}); run `make env`, "
                         "then use build/env/bin/python") from error
+    except Exception as error:  # Theano raises nothing narrower
+        raise _explain(error) from error
     return theano, lasagne
 
 

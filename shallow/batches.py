@@ -39,7 +39,7 @@ class TrainingData:
                 self._splits = {name: (self._file[name]["image"], self._file[name]["map"]) for name in ("train", "val")}
                 for images, maps in self._splits.values():
                     self._check(images, maps)
-            except (OSError, KeyError) as error:
+            except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
                 raise UserError(f"{path}: damaged ({error}); {self._remedy()}") from error
             stack.pop_all()  # no error: the file stays open
 
@@ -115,6 +115,10 @@ class TrainingData:
         if shapes != (image_shape, map_shape) or len(images) != len(maps) or images.dtype != np.uint8:
             raise UserError(f"{self.path}: {images.name} is {images.dtype} {images.shape}, {maps.name} {maps.shape}, "
                             f"this net needs uint8 (n, *{image_shape}) and (n, *{map_shape}); {self._remedy()}")
+        for array in (images, maps):  # not compressed; a damaged file can announce any number of rows
+            if array.id.get_storage_size() < array.nbytes:
+                raise UserError(f"{self.path}: {array.name} announces {len(array)} rows but has fewer; "
+                                f"{self._remedy()}")
         if not len(images):
             raise UserError(f"{self.path}: {images.name} holds no image; {self._remedy()}")
         for start in range(0, len(maps), ROWS_PER_CHECK):

@@ -4,9 +4,13 @@ import abc
 import numpy as np
 
 from common.errors import UserError
+from common.files import NONE, NUMBER, check_content
 from shallow import weights
 
 VELOCITY, RANDOM = "velocity/", "random/"  # prefixes of the arrays that only a checkpoint holds
+# of a checkpoint
+STATE = {"epoch": int, "batch?": int, "losses?": [NUMBER], "best?": NUMBER,
+         "monitor?": (NONE, {"losses": [NUMBER], "raised": [str]})}
 RESTART = "give --restart to train from the beginning"
 
 
@@ -125,6 +129,7 @@ class Step(abc.ABC):
         state = saved.pop("state", None)
         if state is None:
             raise UserError(f"{path}: contains weights but is not a checkpoint; {RESTART}")
+        check_content(state, STATE, path, RESTART)
         if saved != settings:
             changed = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
             raise UserError(f"{path}: a checkpoint of a run with other settings ({', '.join(changed)}); {RESTART}")

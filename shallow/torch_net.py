@@ -105,7 +105,7 @@ class Variable:
     def set_value(self, array, borrow=False):
         """Copy an array of the same shape into the tensor."""
         with torch.no_grad():
-            self.tensor.copy_(torch.from_numpy(np.ascontiguousarray(array)))
+            self.tensor.copy_(torch.tensor(array))
 
 
 def named_parameters(net):

@@ -73,7 +73,7 @@ def main():
 
 def default_filters(data):
     """Return the number of filters of conv3 for prepared data: section 3.2 has another one for iSUN."""
-    dataset = runs.prepared_data(data, "shallow")["dataset"].split("+")[0]
+    dataset = runs.prepared_data(data, "shallow", {"dataset": str})["dataset"].split("+")[0]
     return CONV3_FILTERS.get(dataset, CONV3_FILTERS["salicon"])
 
 

@@ -1,17 +1,17 @@
 """The shallow net's weights on disk: named float32 arrays in an .npz without pickles."""
 import json
 import shlex
-import tokenize
-import zipfile
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError, os_error_message
+from common.arrays import read_npz, write_npz
+from common.errors import UserError
 from common.files import atomic, need_space
 from common.runs import read_config
 from shallow.settings import architecture
 
+MAX_VALUES = 1 << 29  # of a file; a checkpoint of the net has 2^27
 SETTINGS = "settings"  # name of the entry that holds JSON instead of an array
 
 
@@ -31,11 +31,7 @@ def save(path, arrays, settings):
     """
     with atomic(path) as scratch:
         need_space(scratch.parent, sum(np.asarray(array).nbytes for array in arrays.values()) + (1 << 20))
-        # the format of numpy.savez, which leaves its archive open and causes a warning if the disk is full
-        with zipfile.ZipFile(scratch, "w", allowZip64=True) as archive:
-            for name, array in {SETTINGS: np.array(json.dumps(settings)), **arrays}.items():
-                with archive.open(f"{name}.npy", "w", force_zip64=True) as entry:
-                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+        write_npz(scratch, {SETTINGS: np.array(json.dumps(settings)), **arrays})
 
 
 def load(path):
@@ -56,30 +52,27 @@ def load(path):
         The file is missing, damaged, or was not written by this project.
     """
     try:
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        settings = json.loads(str(arrays.pop(SETTINGS)))
-        return arrays, {**settings}
-    except OSError as error:
-        if error.filename is None:  # not of `open`: a damaged directory of the archive
-            raise UserError(f"{path}: damaged ({error}); train or fetch it again") from error
-        raise UserError(os_error_message(error)) from error
-    except (zipfile.BadZipFile, zipfile.zlib.error, tokenize.TokenError, ValueError, EOFError, RuntimeError,
-            SyntaxError, MemoryError) as error:  # NotImplementedError is a RuntimeError
+        arrays = read_npz(path, "train or fetch it again", max_values=MAX_VALUES)
+    except UserError as error:
         if _is_pickle(path):
             raise UserError(f"{path}: a pickle, as the authors published their weights; convert it with: "
                             f"python -m models.fetch juntingnet-salicon --file {shlex.quote(str(path))} (or "
                             "juntingnet-isun), and give the weights.npz that this writes") from error
-        raise UserError(f"{path}: damaged, or not an .npz of weights ({error}); train or fetch it again") from error
-    except (KeyError, AttributeError, TypeError) as error:
+        raise
+    try:
+        return arrays, {**json.loads(str(arrays.pop(SETTINGS)))}
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not weights of this project: no {SETTINGS!r} entry with names and values; "
                         "give the weights.npz of a run") from error
 
 
 def _is_pickle(path):
     """Return True if a file is a pickle: by its name, or by its first two bytes, from protocol 2 on."""
-    with open(path, "rb") as file:
-        start = file.read(2)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(2)
+    except OSError:
+        return False
     return Path(path).suffix in (".pickle", ".pkl") or start[:1] == b"\x80" and b"\2" <= start[1:] <= b"\5"
 
 

@@ -23,6 +23,16 @@ OSIE = REPOSITORY.parent / "shared" / "osie"
 OUTCOMES = {}  # of the tests of this session, by "FILE::NAME", with parameters
 
 
+def tracked_files():
+    """The names of all files of the repository; without its history, for example in a container, all but build/."""
+    listed = subprocess.run(["git", "-c", f"safe.directory={REPOSITORY}", "ls-files", "-co", "--exclude-standard", "-z"],
+                            cwd=REPOSITORY, text=True, capture_output=True, check=False)
+    names = listed.stdout.split("\0") if listed.returncode == 0 else \
+        (str(path.relative_to(REPOSITORY)) for path in REPOSITORY.rglob("*") if "__pycache__" not in path.parts)
+    return sorted(name for name in names
+                  if (REPOSITORY / name).is_file() and not name.startswith(("build/", ".pytest_cache/", ".hypothesis/")))
+
+
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed":
         OUTCOMES[report.nodeid] = report.outcome

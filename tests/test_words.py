@@ -2,13 +2,12 @@
 import ast
 import io
 import re
-import subprocess
 import tokenize
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, tracked_files
 
 SOURCE = ("common", "data", "shallow", "deep", "models", "evaluation", "bench")
 TEXT_SUFFIXES = (".md", ".sh", ".prototxt", ".txt", ".yml", ".toml", "")
@@ -61,14 +60,9 @@ WORDS = {
 EXEMPT = {"tests/test_words.py", "LICENSE", "CITATION.cff"}
 
 
-def tracked():
-    names = subprocess.run(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=REPOSITORY, text=True, check=True,
-                           capture_output=True).stdout.split("\0")
-    return sorted(name for name in names if name and (REPOSITORY / name).is_file() and name not in EXEMPT)
-
-
-PYTHON = [name for name in tracked() if name.endswith(".py")]
-TEXT = [name for name in tracked() if Path(name).suffix in TEXT_SUFFIXES or name.endswith(".py")]
+TRACKED = [name for name in tracked_files() if name not in EXEMPT]
+PYTHON = [name for name in TRACKED if name.endswith(".py")]
+TEXT = [name for name in TRACKED if Path(name).suffix in TEXT_SUFFIXES or name.endswith(".py")]
 
 
 def first_word(docstring):

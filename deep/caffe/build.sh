@@ -1,47 +1,51 @@
 #!/usr/bin/env bash
 # make caffe: build BVLC Caffe with pycaffe, CPU only, out of tree in build/caffe, importable from build/env.
 #
-# The source is Debian 11's package `caffe`: BVLC's master of 2018-08-21, unchanged. It is fetched from this machine's
-# Debian mirror and checked against the SHA-256 below.
+# The source is BVLC's master of 2018-08-21: by apt from Debian 11's package `caffe`, which is unchanged, where this
+# machine's mirrors have it, else by git from BVLC's repository. Both give the same tar file, byte for byte; it is checked
+# against the SHA-256 below.
 # CAFFE_SRC=<checkout of BVLC/caffe> builds a checkout instead; the checkout is copied, not changed.
 # The patches in patches/ are applied to both; the first lines of each patch explain it. The files in src/ are added.
 #
 # make test-caffe runs `build.sh test`: it builds and runs BVLC's unit tests of the layers and the solver in use.
 set -euo pipefail
 source "$(dirname "$0")/../../setup/common.sh"
+source "$root/setup/debian.sh"
 log=$root/build/logs/caffe${1:+-$1}.log
 python=$root/build/env/bin/python
 here=$root/deep/caffe
 work=$root/build/caffe
-archive=caffe_1.0.0+git20180821.99bd997.orig.tar.gz
-sha256=e0eb3f06794f7402c77b7dec8e8480273ee1a1bb192e9122b621a69d4147ad0c
-suite=bullseye # Debian 11
+archive=caffe_1.0.0+git20180821.99bd997.orig.tar.gz # its name in Debian 11 (bullseye)
+repository=https://github.com/BVLC/caffe
+commit=99bd99795dcdf0b1d3086a8d67ab1782a8a08383
+sha256=bfc3978721e00e397a006baa93ace89d32c08a57fce8915dbd9f361f29f247bd # of the tar file
 
 instead="copy a checkout of BVLC/caffe to this machine and give its path: make caffe CAFFE_SRC=/path/to/caffe"
 
-# Fetch Debian's source package from this machine's mirrors, with source entries of the older suite in a private apt
-# state.
+# Fetch the source as build/caffe/caffe.tar.
 fetch() {
-  local apt=$work/apt keyring=/usr/share/keyrings/debian-archive-keyring.gpg mirrors
-  command -v apt-get >/dev/null || die "apt-get, which fetches Debian's source of Caffe, is missing on this system; $instead"
-  mirrors=$(cat /etc/apt/sources.list.d/*.sources /etc/apt/sources.list.d/*.list /etc/apt/sources.list 2>/dev/null |
-    sed -nE 's/^URIs: *([^ ]+).*/\1/p; s/^deb +(\[[^]]*\] *)?([^ ]+) .*/\2/p' | grep -Ev 'security|^cdrom:' | sort -u || true)
-  [ -n "$mirrors" ] || die "/etc/apt lists no mirror from which Debian's source of Caffe can be fetched; $instead"
-  mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
-  : >"$apt/sources.list"
-  for mirror in $mirrors; do
-    echo "deb-src [signed-by=$keyring] $mirror $suite main" >>"$apt/sources.list"
-  done
-  local options=(-o Dir::Etc::sourcelist="$apt/sources.list" -o Dir::Etc::sourceparts=/dev/null
-    -o Dir::State::lists="$apt/lists" -o Dir::Cache="$apt/cache" -o APT::Sandbox::User="$(id -un)")
-  # some entries may be mirrors of other packages: their errors do not matter if the source is fetched
-  logged "apt-get update" apt-get "${options[@]}" update || true
-  (cd "$work" && logged "apt-get source" apt-get "${options[@]}" source --download-only --tar-only caffe) ||
-    die "Debian's source of Caffe cannot be fetched (network? see $log); run the same command again when the network works, or $instead"
+  mkdir -p "$work/fetch"
+  echo "build/caffe: fetching the source of BVLC Caffe (8 MB)"
+  { has_apt && from_debian; } || from_git ||
+    die "the source of Caffe cannot be fetched, neither from a Debian mirror nor from $repository (see $log); \
+run the same command again when the network works, or $instead"
+  rm -rf "$work/fetch"
 }
 
-# True if the archive has the expected SHA-256.
-checked() { [ -f "$work/$archive" ] && echo "$sha256  $work/$archive" | sha256sum --check --status; }
+from_debian() {
+  [ -f "$keyring" ] && [ -n "$(debian_mirrors)" ] &&
+    private_apt bullseye deb-src "$work/fetch" source --download-only --tar-only caffe &&
+    gzip -dc "$work/fetch/$archive" 2>>"$log" >"$work/caffe.tar"
+}
+
+from_git() {
+  command -v git >/dev/null && logged "git init" git init --quiet --bare "$work/fetch/git" &&
+    logged "git fetch" git -C "$work/fetch/git" fetch --quiet --depth 1 "$repository" "$commit" &&
+    git -C "$work/fetch/git" archive --format=tar "$commit" 2>>"$log" >"$work/caffe.tar"
+}
+
+# True if the tar file has the expected SHA-256.
+checked() { [ -f "$work/caffe.tar" ] && echo "$sha256  $work/caffe.tar" | sha256sum --check --status; }
 
 # Print the origin of build/caffe/src: source, patches and our files. When it changes, the source is unpacked again.
 origin() {
@@ -52,15 +56,16 @@ origin() {
 
 # Unpack the source into build/caffe/src, apply the patches and add our files.
 unpack() {
+  # what works stays until the new source is here
+  [ -n "${CAFFE_SRC:-}" ] || checked || fetch
   rm -rf "$work/.ready" "$work/src" "$work/src.part" "$work/build"
   mkdir -p "$work/src.part"
   if [ -n "${CAFFE_SRC:-}" ]; then
     echo "build/caffe: copying $CAFFE_SRC"
     tar -C "$CAFFE_SRC" --exclude=.git --exclude=./build -cf - . | tar -C "$work/src.part" -xf -
   else
-    checked || { echo "build/caffe: fetching BVLC Caffe from Debian's source package (8 MB)"; fetch; }
-    checked || die "$work/$archive is not the expected file (its SHA-256 differs); delete it and run the same command again, or $instead"
-    tar -C "$work/src.part" -xf "$work/$archive" || die "$work/$archive cannot be unpacked; is the disk full?"
+    checked || die "$work/caffe.tar: not the expected source (its SHA-256 differs); delete it and run the same command again, or $instead"
+    tar -C "$work/src.part" -xf "$work/caffe.tar" || die "$work/caffe.tar: cannot be unpacked; is the disk full?"
   fi
   for change in "$here"/patches/*.patch; do
     # a newer checkout may contain the patch already
@@ -73,21 +78,57 @@ unpack() {
   mv "$work/src.part" "$work/src"
 }
 
+# Print options for CMake, one per line: where Python, Boost and BLAS are on systems other than Debian 12.
+options() {
+  "$python" - <<'PYTHON'
+import pathlib, sys, sysconfig
+print("-DPYTHON_INCLUDE_DIR=" + sysconfig.get_path("include"))
+base = pathlib.Path(sys.base_prefix)
+for folder in (sysconfig.get_config_var("LIBDIR"), base / "lib", base / "lib" / (sysconfig.get_config_var("MULTIARCH") or "")):
+    if (library := pathlib.Path(folder) / "libpython3.11.so").exists():
+        print(f"-DPYTHON_LIBRARY={library}")
+        break
+PYTHON
+  # Relative to the libraries in build/caffe/build/lib, and to the link to one of them in build/caffe/src/python/caffe, so
+  # that a moved checkout works.
+  local rpath='$ORIGIN/../../../build/lib' boost=$root/build/debian12/usr/lib
+  if in_conda; then
+    rpath+=";$CONDA_PREFIX/lib"
+    printf '%s\n' "-DCMAKE_PREFIX_PATH=$CONDA_PREFIX" "-DOpenBLAS_INCLUDE_DIR=$CONDA_PREFIX/include" \
+      "-DOpenBLAS_LIB=$CONDA_PREFIX/lib/libopenblas.so"
+  elif [ -e "$root/build/debian12/.boost" ]; then
+    boost=$(dirname "$(dirname "$(echo "$boost"/*/cmake/Boost-*)")")
+    rpath+=$(printf ';$ORIGIN/%sdebian12/usr/lib/'"$(basename "$boost")" ../../../ ../../../../)
+    echo "-DBoost_DIR=$(echo "$boost"/cmake/Boost-*)"
+  fi
+  if [ -e "$root/build/debian12/.protobuf" ]; then
+    printf '%s\n' "-DProtobuf_INCLUDE_DIR=$root/build/debian12/usr/include" "-DProtobuf_LIBRARY=$boost/libprotobuf.so" \
+      "-DProtobuf_PROTOC_EXECUTABLE=$root/build/debian12/usr/bin/protoc"
+  fi
+  echo "-DCMAKE_BUILD_RPATH=$rpath"
+}
+
 # compile UNITY   build Caffe. With ON, several files are compiled as one: half the time, but not every compiler can.
 # Caffe does not read errno after square roots, and without -fno-math-errno compilers do not vectorise them.
+# CMake 4 needs CMAKE_POLICY_VERSION_MINIMUM to read files of 2018.
 compile() {
+  local lines
+  mapfile -t lines < <(options)
+  # for a protoc in build/debian12
+  [ ! -e "$root/build/debian12/.protobuf" ] || local -x LD_LIBRARY_PATH=$(dirname "$root"/build/debian12/usr/lib/*/libprotoc.so.32)
   logged "cmake" cmake -S "$work/src" -B "$work/build" -Wno-dev -DCMAKE_BUILD_TYPE=Release \
+    -DCMAKE_POLICY_VERSION_MINIMUM=3.5 -DCMAKE_BUILD_RPATH_USE_ORIGIN=ON \
     -DCPU_ONLY=ON -DUSE_OPENCV=OFF -DUSE_LEVELDB=OFF -DUSE_LMDB=OFF -DBLAS=Open \
-    -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" \
-    -DCMAKE_CXX_FLAGS="${CXXFLAGS:-} -fno-math-errno" \
+    -DBUILD_docs=OFF -Dpython_version=3 -DPYTHON_EXECUTABLE="$python" "${lines[@]}" \
+    -DCMAKE_CXX_FLAGS="${CXXFLAGS:-} -fno-math-errno$("$python" -c 'import sys; sys.base_prefix == "/usr" or print(f" -isystem \"{sys.base_prefix}/include\"")')" \
     -DCMAKE_UNITY_BUILD="$1" -DCMAKE_UNITY_BUILD_BATCH_SIZE=8 ||
-    die "CMake cannot configure Caffe: $(grep -A 2 'CMake Error' "$log" | tail -n 1 || true) (see $log; \`make doctor\` lists what is missing)"
+    die "CMake cannot configure Caffe: $(awk '/CMake Error/ { found = 1; next } found && NF { print; exit }' "$log") (see $log; \`make doctor\` lists what is missing)"
   targets Caffe pycaffe caffe.bin
 }
 
 # targets TITLE NAME...   build CMake targets
 targets() {
-  cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target "${@:2}" 2>>"$log" </dev/null | show_percent "$1"
+  LC_ALL=C.UTF-8 cmake --build "$work/build" --parallel "$(jobs_that_fit)" --target "${@:2}" 2>>"$log" </dev/null | show_percent "$1"
 }
 
 # show_percent TITLE   show make's percentage: on one line of a terminal, every 20% in a log
@@ -119,10 +160,12 @@ run_tests() {
     hdf5data_layer im2col_layer io lrn_layer math_functions net neuron_layer platform pooling_layer protobuf solver
     solver_factory syncedmem upgrade_proto util_blas) status=0
   [ -e "$work/.ready" ] || die "build/caffe is missing; run make caffe first"
+  grep -qsF "CMAKE_HOME_DIRECTORY:INTERNAL=$work/src" "$work/build/CMakeCache.txt" ||
+    die "build/caffe was built in another folder; rm -rf build/caffe, then make caffe"
   logged "cmake" cmake -S "$work/src" -B "$work/build" "-DBUILD_only_tests=$(IFS=,; echo "${tests[*]}")" ||
     die "CMake cannot configure Caffe's tests (see $log)"
   targets "Caffe's tests" test.testbin ||
-    die "Caffe's tests do not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
+    die "Caffe's tests do not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
   echo "running Caffe's tests of ${#tests[@]} parts"
   # the tests read files relative to the source
   (cd "$work/src" && OPENBLAS_THREAD_TIMEOUT=4 logged "tests" "$work/build/test/test.testbin" --gtest_filter='-*GPU*') || status=$?
@@ -139,13 +182,23 @@ if [ "${1:-}" = test ]; then
   run_tests
   exit
 fi
-need_packages "${packages_caffe[@]}"
+need_packages $(packages_for caffe)
+! old_compiler || die "${compiler[*]} is too old for Caffe ($("${compiler[@]}" --version | head -n 1)); install version $oldest_compiler or newer and give CXX=its-path"
+if has_apt && ! is_debian12 && ! in_conda; then
+  debian12 boost "${debian12_boost[@]}"
+  ! old_protoc || debian12 protobuf "${debian12_protobuf[@]}"
+fi
 [ "$(cat "$work/src/.origin" 2>/dev/null)" = "$(origin)" ] || unpack
+# CMake does not accept a build folder that was moved
+grep -qsF "CMAKE_HOME_DIRECTORY:INTERNAL=$work/src" "$work/build/CMakeCache.txt" || rm -rf "$work/build"
+[ -d "$work/build" ] || need_space 1 "building Caffe"
 echo "build/caffe: compiling (two to four minutes on two cores)"
 set -o pipefail
 compile ON || { echo "building Caffe: second attempt, one file at a time"; compile OFF; } ||
-  die "Caffe does not compile: $(grep -E ': (fatal )?error: ' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
-echo "$work/src/python" >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth"
+  die "Caffe does not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
+# relative paths, so that a moved checkout works
+ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so"
+echo ../../../../caffe/src/python >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth"
 "$python" -c 'import caffe' 2>>"$log" || die "Caffe is built but Python cannot import it: $(tail -n 1 "$log") (see $log)"
 touch "$work/.ready"
 echo "build/caffe is ready: $("$python" -c 'import caffe; print("Caffe", caffe.__version__)' 2>/dev/null)"

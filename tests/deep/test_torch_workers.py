@@ -86,7 +86,7 @@ def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(p
         assert [row["iteration"] for row in log] == [1, 2, 3, 4, 5]
         assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in logs[0]], rel=1e-3)
         assert log[-1]["val_cc"] == pytest.approx(logs[0][-1]["val_cc"], abs=1e-3)
-    assert runs.read_config(tmp_path / "killed/weights.caffemodel", "deep")["versions"]["processes"] == 2
+    assert runs.read_config(tmp_path / "killed/weights.caffemodel", "deep")["versions"]["processes"] == "2"
 
 
 @pytest.mark.slow

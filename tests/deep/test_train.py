@@ -5,6 +5,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import h5py
@@ -174,7 +175,7 @@ IMAGES, MAPS = np.zeros((4, 3, 144, 192), "f4"), np.zeros((4, 1, 144, 192), "f4"
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:0], label=MAPS[:0]), r"data of shape \(0, 3"),
     (lambda data: _rewrite(data / "val_000.h5", data=IMAGES[:3], label=MAPS[:3]), r"the val_\*\.h5 hold 3 images, but the manifest lists 4"),
     (lambda data: (data / "manifest.json").write_text("{"), r"manifest\.json: not valid JSON"),
-    (lambda data: (data / "manifest.json").write_text('{"net": "deep"}'), r"manifest\.json: lacks mean_bgr, .*make data"),
+    (lambda data: (data / "manifest.json").write_text('{"net": "deep"}'), r"manifest\.json: has no train; .*make data"),
     (lambda data: (data / "manifest.json").write_text('{"net": "shallow"}'), r"data: holds no training data of the deep net; give"),
 ])
 def test_damaged_data_are_named_before_caffe_reads_them(prepared, tmp_path, damage, complaint):
@@ -338,6 +339,17 @@ def test_a_path_with_a_space_is_an_error_before_caffe_runs(prepared, tmp_path):
     shutil.copytree(prepared, tmp_path / "my data")
     line = one_line(command("deep.train", "--data", tmp_path / "my data", "--run", tmp_path / "run"))
     assert "cannot read a path with a space" in line
+
+
+def test_a_working_directory_with_a_space_trains(prepared, tmp_path):
+    checkout = tmp_path / "my checkout"
+    shutil.copytree(prepared, checkout / "data")
+    process = subprocess.run([sys.executable, "-m", "deep.train", "--data", "data", "--run", "run", "--iterations", "1"],
+                             cwd=checkout, env={**USER_ENVIRONMENT, "PYTHONPATH": str(REPOSITORY)}, text=True,
+                             capture_output=True, check=False)
+    assert process.returncode == 0, process.stderr
+    assert (checkout / "run/weights.caffemodel").is_file()
+    assert (checkout / "run/train.txt").read_text().startswith("data/")
 
 
 def test_the_message_of_a_fatal_check_is_read_from_the_log(tmp_path):

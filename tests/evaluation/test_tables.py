@@ -296,7 +296,7 @@ def test_a_damaged_score_file_is_named(tmp_path):
 def test_scores_of_different_images_are_not_mixed(tmp_path):
     from common.files import write_json
     scores = fake_scores()
-    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, "not a file of evaluation.score")):
+    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, r"bms.json: has no metrics.SIM; ")):
         write_json(tmp_path / "shallow.json", scores["shallow"])
         write_json(tmp_path / "bms.json", {**scores["bms"], **change})
         with pytest.raises(UserError, match=complaint):

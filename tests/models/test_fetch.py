@@ -27,6 +27,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         fault, requests = self.path.strip("/").split("/")[0], self.server.requests
         requests.append((fault, self.headers.get("Range")))
+        if fault == "redirects":
+            self.send_response(302)
+            self.send_header("Location", self.path.removeprefix("/redirects/"))
+            return self.end_headers()
+        if fault == "endless":
+            self.send_response(200)
+            self.end_headers()
+            while True:
+                self.wfile.write(DATA)
         if fault == "gone" or fault == "busy" and len(requests) < 3:
             return self.send_error(404 if fault == "gone" else 503)
         data, tag, start = DATA, '"one"', 0
@@ -101,6 +110,34 @@ def test_the_file_is_complete_whatever_the_server_does(server, card, tmp_path, f
         assert [requested for _, requested in server.requests] == [None, "bytes=90000-", "bytes=180000-", "bytes=270000-"]
     fetch.fetch("toy", out=tmp_path / "out")
     assert len(server.requests) == requests  # no request: the file is present
+
+
+def test_parts_left_by_a_kill_are_removed_at_the_next_start(server, card, tmp_path):
+    path = fetch.fetch(card(f"{server.url}/none"), out=tmp_path / "out")
+    for name in ("net.bin.part0", "net.bin.part1", "net.bin.part1.tag"):
+        (path.parent / name).write_bytes(DATA)
+    fetch.fetch("toy", out=tmp_path / "out")
+    assert [file.name for file in path.parent.iterdir()] == ["net.bin"] and len(server.requests) == 1
+
+
+def test_a_download_without_an_end_stops_at_the_limit(server, card, tmp_path, monkeypatch):
+    monkeypatch.setenv("SALIENCY_DOWNLOAD_MB", "2")
+    with pytest.raises(UserError, match="sends more than 2 MB, the limit of SALIENCY_DOWNLOAD_MB"):
+        fetch.fetch(card(f"{server.url}/endless"), out=tmp_path / "out", wait=0.01)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_redirects_are_followed_but_not_to_a_weaker_protocol(server, card, tmp_path):
+    name = card(f"{server.url}/redirects/ftp://127.0.0.1/x", f"{server.url}/redirects/file:///etc/passwd",
+                f"{server.url}/redirects/{server.url}/none")
+    assert fetch.fetch(name, out=tmp_path / "out", wait=0.01).read_bytes() == DATA
+    assert len(server.requests) == 4, "each redirect is requested once"
+    redirect = fetch._SafeRedirects().redirect_request
+    request = fetch.urllib.request.Request("https://a.org/x")
+    assert redirect(request, None, 302, "", {}, "https://b.org/x").full_url == "https://b.org/x"
+    for url in ("http://a.org/x", "HTTP://a.org/x", "ftp://a.org/x"):
+        with pytest.raises(fetch.Unavailable, match="redirects from https to (http|ftp), which is not safe"):
+            redirect(request, None, 302, "", {}, url)
 
 
 def test_mirrors_are_tried_in_turn(server, card, tmp_path):

@@ -87,7 +87,7 @@ def test_errors_name_file_and_remedy(images, tmp_path, deep_weights):
         assert "which images? make predict IMAGES=file-or-folder" in line
     assert "give either --images or --dataset" in run("--net", "deep", "--weights", deep_weights)
     assert "no such file or folder" in run("--net", "deep", "--weights", deep_weights, "--images", tmp_path / "gone")
-    assert "damaged, or not an .npz" in run("--net", "shallow", "--weights", deep_weights, "--images", images)
+    assert "cannot be read as an .npz" in run("--net", "shallow", "--weights", deep_weights, "--images", images)
     for image in images.iterdir():
         image.write_bytes(b"no")
     assert "none of the images could be read" in run("--net", "deep", "--weights", deep_weights, "--images", images)

@@ -149,5 +149,5 @@ def test_damaged_weights_give_one_line(tmp_path, deep_weights):
     (tmp_path / "cut.caffemodel").write_bytes(deep_weights.read_bytes()[:-1000])
     assert "cut.caffemodel: cut off" in run("deep", tmp_path / "cut.caffemodel")
     assert "gone.caffemodel: No such file" in run("deep", tmp_path / "gone.caffemodel")
-    assert "damaged, or not an .npz" in run("shallow", tmp_path / "cut.caffemodel")
+    assert "cannot be read as an .npz" in run("shallow", tmp_path / "cut.caffemodel")
     assert not list(tmp_path.glob("out*"))

@@ -76,7 +76,7 @@ def test_wrong_nets_and_weights_are_errors(shallow_weights, deep_weights):
         models.torch_module("deeper", deep_weights)
     with pytest.raises(UserError, match="not a caffemodel"):
         models.torch_module("deep", shallow_weights)
-    with pytest.raises(UserError, match="damaged, or not an .npz"):
+    with pytest.raises(UserError, match="cannot be read as an .npz"):
         models.torch_module("shallow", deep_weights)
 
 
