@@ -17,6 +17,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
+from common import STOPPED
 from common.errors import Terminated, UserError
 from common.files import write_text
 from deep.backend import end_with_parent, redirect_messages
@@ -52,6 +53,7 @@ def launch(folder, processes, vgg, rescale_conv1, options):
     (folder / FAULT).unlink(missing_ok=True)
     _log_launcher(folder / LOG)
     arguments = json.dumps([str(folder), vgg, rescale_conv1, options])
+    handlers = {number: signal.getsignal(number) for number in STOPPED}  # the launcher has its own
     try:
         with tempfile.TemporaryDirectory() as scratch:  # the launcher would leave files in /tmp
             config = LaunchConfig(1, 1, processes, logs_specs=DefaultLogsSpecs(scratch), run_id="deep",
@@ -63,6 +65,9 @@ def launch(folder, processes, vgg, rescale_conv1, options):
     except ChildFailedError as error:
         raise UserError(f"{folder / LOG}: the training processes failed {RESTARTS + 1} times; see the last error "
                         "there, then run the same command again") from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if (folder / FAULT).is_file():
         fault = (folder / FAULT).read_text(encoding="utf-8")
         (folder / FAULT).unlink()
@@ -73,6 +78,8 @@ def main():
     """Run one of the processes; return its exit code."""
     folder, vgg, rescale_conv1, options = json.loads(sys.argv[1])
     folder, rank = Path(folder), int(os.environ["RANK"])
+    for number in STOPPED:
+        signal.signal(number, signal.SIG_DFL)  # the command reports them
     end_with_parent()
     redirect_messages(folder / LOG)
     if (folder / FAULT).is_file():  # the launcher has started all processes again, but none can run
@@ -115,7 +122,7 @@ def _train(folder, rank, vgg, rescale_conv1, options):
         run = Run(folder, engine)
         if vgg and not engine.iteration:
             run.engine.transplant(vgg, rescale_conv1)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in STOPPED:
             signal.signal(number, signal.SIG_IGN)  # process 0 stops the others between iterations
         engine.follow()
     else:
