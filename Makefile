@@ -26,9 +26,11 @@ NET ?=
 SOLVER ?= deep/solver.prototxt
 TRAIN_VAL ?= deep/train_val.prototxt
 VGG ?=
-ENGINE ?= caffe
+# empty: the original engine of each net, Theano and Caffe
+ENGINE ?=
 DEVICE ?=
 PRECISION ?=
+NPROC ?=
 MIRROR ?=
 MEANS ?= training
 SKIP_BAD ?=
@@ -48,8 +50,9 @@ CAFFE_SRC ?=
 DEBIAN_MIRROR ?=
 PLATFORMS ?=
 
-VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS \
-  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG
+VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG \
+  ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS \
+  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG NPROC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -60,6 +63,10 @@ endif
 ifneq ($(words $(DATASET)) $(words $(TRAIN)) $(words $(TEST)),1 1 1)
   $(error DATASET="$(DATASET)" TRAIN="$(TRAIN)" TEST="$(TEST)": write names of columns without spaces, as in \
     folder+x=fixation_point_x)
+endif
+
+ifneq ($(filter-out theano caffe torch,$(ENGINE)),)
+  $(error ENGINE=$(ENGINE): give torch, or leave it out: Theano for the shallow net, Caffe for the deep net)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
@@ -79,6 +86,7 @@ TRAIN_DATA := --dataset $(TRAIN) $(if $(TRAIN_ROOT),--data-root "$(TRAIN_ROOT)")
 TEST_DATA := --dataset $(TEST) $(if $(TEST_ROOT),--data-root "$(TEST_ROOT)")
 CROSS := $(if $(filter-out $(TRAIN),$(TEST)),--train $(TRAIN) $(if $(TRAIN_ROOT),--train-root "$(TRAIN_ROOT)"))
 PY := build/env/bin/python
+ENGINE_OPTIONS := $(ENGINE:%=--engine %) $(DEVICE:%=--device %) $(PRECISION:%=--precision %)
 WORKERS := $(JOBS:%=--jobs %)
 
 MODELS := shallow deep chance centre-prior itti gbvs bms one-human
@@ -100,7 +108,8 @@ TABLES := build/tables/$(RUN).json
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
-  reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs test-faults
+  reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs test-faults \
+  shallow-engine deep-engine
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -122,11 +131,11 @@ help:
 	@echo '  make data               prepare training data    [NET=shallow|deep] [MIRROR=1] [MEANS=authors] [SKIP_BAD=1]'
 	@echo '  make train-shallow      train the shallow net (section 3) in Theano and Lasagne'
 	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [TRAIN_VAL=file]'
-	@echo '                            [VGG=VGG_CNN_M.caffemodel] [ENGINE=torch: in PyTorch] [DEVICE=cuda|cpu]'
-	@echo '                            [PRECISION=float32|tf32|bfloat16]'
+	@echo '                            [VGG=VGG_CNN_M.caffemodel] [NPROC=2 with ENGINE=torch: two processes or cards]'
+	@echo '                            both nets: [ENGINE=torch: in PyTorch] [DEVICE=cuda|cpu] [PRECISION=float32|tf32|bfloat16]'
 	@echo '  make fetch              download released weights: MODEL=name (see models/README.md)      [FILE=path]'
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
-	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
+	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."] [ENGINE=torch] [DEVICE=cuda|cpu]'
 	@echo '                            or SPLIT=test with DATASET=name: the images of a data set    [FORMATS=lsun|salicon|mit300]'
 	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
 	@echo '  make claims             run the experiments behind the paper'"'"'s remarks, print the ledger   [EXPERIMENTS="names"]'
@@ -164,7 +173,7 @@ extras: | $(READY_ENV)
 	@setup/add.sh extras "onnx, onnxruntime and pysaliency are in build/env: python -m models.convert --to onnx, models.as_pysaliency"
 
 torch: | $(READY_ENV)
-	@setup/add.sh torch "PyTorch is in build/env: make train-deep ENGINE=torch" --constraint requirements.txt
+	@setup/add.sh torch "PyTorch is in build/env: make train-shallow train-deep ENGINE=torch" --constraint requirements.txt
 
 # ---- Data and training -----------------------------------------------------------------------------------------------
 
@@ -187,13 +196,17 @@ $(DEEP_DATA): FORCE | $(READY_ENV)
 train-shallow: $(SHALLOW)
 train-deep: $(DEEP)
 
-$(SHALLOW): FORCE | $(SHALLOW_DATA)
-	@$(PY) -m shallow.train --data $(dir $(SHALLOW_DATA)) --run $(@D) --preset $(PRESET)
+# checked before the data are prepared
+shallow-engine deep-engine:
+	@case $(@:-engine=)-$(ENGINE) in shallow-caffe | deep-theano) \
+	  echo 'ENGINE=$(ENGINE): not an engine of the $(@:-engine=) net; leave ENGINE out, or give ENGINE=torch' >&2; exit 1; esac
 
-$(DEEP): FORCE | $(DEEP_DATA) $(READY_CAFFE)
+$(SHALLOW): FORCE | shallow-engine $(SHALLOW_DATA)
+	@$(PY) -m shallow.train --data $(dir $(SHALLOW_DATA)) --run $(@D) --preset $(PRESET) $(ENGINE_OPTIONS)
+
+$(DEEP): FORCE | deep-engine $(DEEP_DATA) $(READY_CAFFE)
 	@$(PY) -m deep.train --data $(dir $(DEEP_DATA)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
-	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") --engine $(ENGINE) $(if $(DEVICE),--device $(DEVICE)) \
-	  $(PRECISION:%=--precision %)
+	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") $(ENGINE_OPTIONS) $(NPROC:%=--nproc %)
 
 # ---- Predictions, scores, tables -------------------------------------------------------------------------------------
 
@@ -248,10 +261,11 @@ fetch: | $(READY_ENV)
 
 PREDICT_NET := $(or $(NET),deep)
 PREDICT_WEIGHTS := $(or $(WEIGHTS),$(if $(filter shallow,$(PREDICT_NET)),$(SHALLOW),$(DEEP)))
+PREDICT_OPTIONS := $(OPTIONS) $(ENGINE:%=engine=%) $(DEVICE:%=device=%) $(PRECISION:%=precision=%)
 # IMAGES, or with SPLIT the images of a data set; the deep net needs Caffe, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
 	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(OUT)" \
-	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(PREDICT_OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
 
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 

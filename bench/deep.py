@@ -1,5 +1,7 @@
 """python -m bench.deep: training and prediction of the deep net with Caffe, OpenCV's dnn module and PyTorch.
 
+"PyTorch" is the plain net in bench/peers, "torch" our own engine for graphics cards (`make torch`), here on the CPU.
+
 All engines have the same layers, start from the same weights, and must give the same outputs and losses. Then they take
 turns on all cores at 320x240. The value of a round is the fastest repeat, the result is the median of the rounds, and
 the faster of PyTorch's two memory layouts counts. Then Caffe's layers are timed separately.
@@ -8,7 +10,7 @@ import statistics
 import tempfile
 from pathlib import Path
 
-from bench.peer import Peer, check_outputs, take_turns
+from bench.peer import Peer, check_outputs, has_torch_engine, take_turns
 from bench.timing import seconds_of
 from common.arguments import Parser, positive_int
 from common.errors import UserError, run
@@ -16,6 +18,7 @@ from common.errors import UserError, run
 ROUNDS = 5
 # name, method, images, repeats per round, goal: the highest ratio to PyTorch's time
 TASKS = (("training step, 2 images", "train", 2, 1, 0.25), ("prediction, 1 image", "predict", 1, 2, 0.25))
+ENGINES = {"caffe": "Caffe", "opencv": "OpenCV", "torch": "torch", "pytorch": "PyTorch"}  # in the order of the table
 LAYER_ROUNDS = 3
 TOLERANCE = 1e-3  # relative, between outputs and losses
 
@@ -71,15 +74,20 @@ def compare_engines(solver, data, label, python, folder, rounds):
         Outputs or losses differ, or the peer has stopped.
     """
     from common.progress import progress
-    from deep.predictor import ENGINES
+    from deep import predictor
     from deep.weights import read_caffemodel
 
     solver.net.save(str(folder / "start.caffemodel"))
     layers = read_caffemodel(folder / "start.caffemodel")
+    with_torch = has_torch_engine()
     forward = {name: make(folder / "start.caffemodel", {layer: layers[layer] for layer in solver.net.params})
-               for name, make in ENGINES.items()}
+               for name, make in predictor.ENGINES.items() if with_torch or name != "torch"}
     _save_start(folder, solver, data, label)
-    engines = {"train": {"caffe": lambda count: solver.step(1)},
+    train = {"caffe": lambda count: solver.step(1)}
+    if with_torch:
+        engine = _torch_engine(folder, layers)
+        train["torch"] = lambda count: engine.step()
+    engines = {"train": train,
                "predict": {name: lambda count, call=call: call(data[:count]) for name, call in forward.items()}}
     with Peer(python, "pytorch_deep", folder / "start.npz") as peer, \
             progress(total=rounds * len(TASKS), unit="round", description="deep net") as bar:
@@ -91,8 +99,22 @@ def compare_engines(solver, data, label, python, folder, rounds):
         if abs(losses[1] - losses[0]) < 10 * TOLERANCE * losses[0]:
             raise UserError(f"bench/deep.py: an update hardly changes the loss, {losses}, so a comparison of losses "
                             "would show nothing; raise base_lr there")
-        check_outputs(peer, 2, {name: [output, *losses] for name, output in outputs.items()}, TOLERANCE)
+        expected = {name: [output, *losses] for name, output in outputs.items()}
+        if with_torch:
+            expected["torch"][1:] = [engine.step()[0] for _ in range(2)]
+        check_outputs(peer, 2, expected, TOLERANCE)
         return take_turns(TASKS, engines, peer, rounds, bar)
+
+
+def _torch_engine(folder, layers):
+    """Return our engine in PyTorch on the CPU, with the solver file and the data of `deep.trainer.create_solver`."""
+    from deep.torch_engine import TorchEngine
+
+    for name, source in (("train_val.prototxt", "net.prototxt"), ("train.txt", "list.txt")):
+        (folder / name).write_text((folder / source).read_text())
+    engine = TorchEngine(folder, device="cpu")
+    engine.net.read(layers)
+    return engine
 
 
 def _save_start(folder, solver, data, label):
@@ -146,9 +168,11 @@ def time_layers(solver):
 
 def to_text(rows, layers):
     """Format the results as tables for the terminal."""
-    lines = [f"\n{'deep net at 320x240, seconds':28}{'Caffe':>9}{'OpenCV':>9}{'PyTorch':>9}{'ratio':>8}{'goal':>7}"]
-    lines += [f"{row['task']:28}{row['caffe']:9.3f}" + (f"{row['opencv']:9.3f}" if "opencv" in row else " " * 9)
-              + f"{row['pytorch']:9.3f}{row['ratio']:7.3f}x{row['goal']:6.2f}x" for row in rows]
+    heads = "".join(f"{head:>9}" for head in ENGINES.values())
+    lines = [f"\n{'deep net at 320x240, seconds':28}{heads}{'ratio':>8}{'goal':>7}"]
+    for row in rows:
+        cells = "".join(f"{row[name]:9.3f}" if name in row else " " * 9 for name in ENGINES)
+        lines.append(f"{row['task']:28}{cells}{row['ratio']:7.3f}x{row['goal']:6.2f}x")
     total = sum((row["forward"] or 0) + row["backward"] for row in layers)
     lines += [f"\n{'Caffe, 2 images, ms':28}{'forward':>9}{'backward':>9}{'fraction':>9}{'GFLOP/s':>9}"]
     for row in layers:

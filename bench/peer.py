@@ -1,4 +1,5 @@
 """Peers: other libraries that do the same tasks, in processes and environments of their own."""
+import importlib.util
 import statistics
 import subprocess
 
@@ -6,6 +7,14 @@ from bench.timing import seconds_of_each
 from common.errors import UserError
 
 LAYOUTS = ("contiguous", "channels_last")  # PyTorch's memory layouts, as in bench/peers/serve.py
+
+
+def has_torch_engine():
+    """Return True if this environment has PyTorch, for our own engine in PyTorch; report it if not."""
+    if importlib.util.find_spec("torch") is None:
+        print("our engine in PyTorch is left out: it is not installed; run `make torch` to include it", flush=True)
+        return False
+    return True
 
 
 class Peer:

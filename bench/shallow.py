@@ -1,5 +1,6 @@
 """python -m bench.shallow: training and prediction of the shallow net, compared with the same net in PyTorch.
 
+"PyTorch" is the plain net in bench/peers, "torch" our own engine for graphics cards (`make torch`), here on the CPU.
 Theano and PyTorch start from the same weights and must give the same outputs and losses. Then they take turns on all
 cores. The value of a round is the fastest repeat, the result is the median of the rounds, and the faster of PyTorch's
 two memory layouts counts. Then four epochs are trained as in shallow.train, to find the fraction of the time that its
@@ -9,7 +10,7 @@ import json
 import tempfile
 from pathlib import Path
 
-from bench.peer import Peer, check_outputs, take_turns
+from bench.peer import Peer, check_outputs, has_torch_engine, take_turns
 from common.arguments import Parser, positive_int
 from common.errors import run
 
@@ -82,17 +83,22 @@ def compare_with_pytorch(python, folder, rounds):
     predictor = Predictor(folder / "weights.npz")
     schedule = settings["learning_rate"][0], settings["momentum"][0]
 
-    def train(count):
-        return step.update(images[:count], targets[:count], *schedule)
+    steps, predictors = {"theano": step}, {"theano": predictor}
+    if has_torch_engine():
+        from shallow.torch_engine import TorchStep
 
-    def predict(count):
-        return predictor.forward(images[:count])
+        steps["torch"] = TorchStep(settings, device="cpu")
+        predictors["torch"] = Predictor(folder / "weights.npz", engine="torch", device="cpu")
+    train = {name: lambda count, step=step: step.update(images[:count], targets[:count], *schedule)
+             for name, step in steps.items()}
+    predict = {name: lambda count, predictor=predictor: predictor.forward(images[:count])
+               for name, predictor in predictors.items()}
 
     with Peer(python, "pytorch_shallow", folder / "start.npz", json.dumps(settings)) as peer, \
             progress(total=rounds * len(TASKS), unit="round", description="shallow net") as bar:
-        expected = [float(predict(128).mean()), *(float(train(128)) for _ in range(2))]
-        check_outputs(peer, 128, {"Theano": expected}, TOLERANCE)
-        return take_turns(TASKS, {"train": {"theano": train}, "predict": {"theano": predict}}, peer, rounds, bar)
+        expected = {name: [float(predict[name](128).mean()), *(train[name](128) for _ in range(2))] for name in train}
+        check_outputs(peer, 128, expected, TOLERANCE)
+        return take_turns(TASKS, {"train": train, "predict": predict}, peer, rounds, bar)
 
 
 def update_fraction(folder):
@@ -122,9 +128,10 @@ def update_fraction(folder):
 
 def to_text(rows, fraction_of_updates):
     """Format the results as a table for the terminal."""
-    lines = [f"\n{'shallow net, seconds':28}{'Theano':>9}{'PyTorch':>9}{'ratio':>8}{'goal':>7}"]
-    lines += [f"{row['task']:28}{row['theano']:9.4f}{row['pytorch']:9.4f}{row['ratio']:7.2f}x{row['goal']:6.1f}x"
-              for row in rows]
+    lines = [f"\n{'shallow net, seconds':28}{'Theano':>9}{'torch':>9}{'PyTorch':>9}{'ratio':>8}{'goal':>7}"]
+    for row in rows:
+        cells = "".join(f"{row[name]:9.4f}" if name in row else " " * 9 for name in ("theano", "torch", "pytorch"))
+        lines.append(f"{row['task']:28}{cells}{row['ratio']:7.2f}x{row['goal']:6.1f}x")
     return "\n".join([*lines, f"updates take {fraction_of_updates:.1%} of an epoch's time"])
 
 

@@ -130,8 +130,8 @@ def _warn_of_other_blas(folder, config):
 
 
 def _warn_of_other_engine(folder, config, versions):
-    """Warn if a run resumes with another engine, device or precision, which rounds differently."""
-    for name in ("engine", "device", "precision"):
+    """Warn if a run resumes with another engine, device, precision or number of processes: each rounds differently."""
+    for name in ("engine", "device", "precision", "processes"):
         before, now = config.get("versions", {}).get(name), versions.get(name)
         if before and now and before != now:
             print(f"warning: {folder}: the run started with {name} {before} and resumes with {now}; its weights will "

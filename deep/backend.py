@@ -95,20 +95,32 @@ def fatal_message(log, start=0):
     return fatal[-1].strip() if fatal else "no reason given"
 
 
-def _run_child(target, args, log):
-    """Redirect file descriptor 2, to which Caffe writes, to the log, then call `target`; Python's stderr stays.
+def end_with_parent():
+    """Ask the kernel to kill this process when its parent ends.
 
-    The child has its own process group: in the parent's, Ctrl-C would reach it twice, from the terminal and from the
-    parent. The kernel kills the child with its parent; it would otherwise write to a run folder in which the user has
-    already restarted the command.
+    It would otherwise write to a run folder in which the user has already restarted the command.
     """
-    os.setpgrp()
     with contextlib.suppress(AttributeError, OSError):  # Linux only
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if not multiprocessing.parent_process().is_alive():
-        os._exit(1)
+
+
+def redirect_messages(log):
+    """Redirect file descriptor 2, to which C++ libraries write, to the end of a log; Python's stderr stays."""
     sys.stderr = os.fdopen(os.dup(2), "w", buffering=1)
     os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644), 2)
+
+
+def _run_child(target, args, log):
+    """Call `target`, with Caffe's messages in the log.
+
+    The child has its own process group: in the parent's, Ctrl-C would reach it twice, from the terminal and from the
+    parent.
+    """
+    os.setpgrp()
+    end_with_parent()
+    if not multiprocessing.parent_process().is_alive():
+        os._exit(1)
+    redirect_messages(log)
     os.environ[GLOG_LEVEL] = EVERYTHING  # set for the whole process, which runs only `target`
 
     def main():

@@ -1,4 +1,4 @@
-"""Predict saliency maps with the deep net, on Caffe or OpenCV."""
+"""Predict saliency maps with the deep net, on Caffe, OpenCV or PyTorch."""
 import numpy as np
 
 from common import predictor
@@ -26,9 +26,11 @@ class Predictor(predictor.Predictor):
     weights : path of a .caffemodel
         The config.json of its run folder, if there is one, sets the defaults of the other parameters; without it, as
         for the authors' weights, the defaults are the authors' values.
-    engine : "caffe" or "opencv"
-        Library that runs the net: BVLC Caffe, or OpenCV's dnn module on machines without Caffe. Both use the same
-        prototxt and weights; their outputs are equal except for rounding.
+    engine : "caffe", "opencv" or "torch"
+        Library that runs the net: BVLC Caffe, OpenCV's dnn module on machines without Caffe, or PyTorch. All use the
+        same prototxt and weights; their outputs are equal except for rounding.
+    device : str or None
+        Of the engine "torch", see `common.torch_backend.select_device`.
     longest_side : int, 4 to 4096
         Larger images are shrunk to this, with their aspect ratio; smaller images keep their size (released code: 320).
     mean_bgr : three floats
@@ -50,7 +52,7 @@ class Predictor(predictor.Predictor):
     batch_size = 1
 
     def __init__(self, weights, engine="caffe", longest_side=None, mean_bgr=None, mean_map=None, scaling="released",
-                 resizing=None):
+                 resizing=None, device=None):
         config = read_config(weights, "deep", {"predict": PREDICT})
         defaults = {"longest_side": max(preprocess.TRAIN_SIZE), "mean_bgr": preprocess.AUTHORS_MEAN_BGR,
                     "mean_map": preprocess.AUTHORS_MEAN_MAP, "resizing": "area" if config else "released",
@@ -67,10 +69,13 @@ class Predictor(predictor.Predictor):
         if not (isinstance(self.longest_side, int) and preprocess.SMALLEST <= self.longest_side <= LARGEST_SIDE):
             raise UserError(f"longest_side must be a whole number of pixels from {preprocess.SMALLEST} to "
                             f"{LARGEST_SIDE}, not {self.longest_side!r}")
+        if device and engine != "torch":
+            raise UserError(f"engine {engine} has no option device; give engine=torch, or omit device")
         layers, shapes = read_caffemodel(weights), net_shapes(DEPLOY)
         check_weights(layers, shapes, weights)  # Caffe would end the process, OpenCV's errors do not name the fault
         self._most_pixels = 1024 * 1024  # that have been computed; the memory for them is there
-        self._engine = ENGINES[engine](weights, {name: layers[name] for name in shapes})
+        options = {"device": device} if engine == "torch" else {}
+        self._engine = ENGINES[engine](weights, {name: layers[name] for name in shapes}, **options)
 
     def preprocess(self, image):
         """Convert an image, uint8 (H, W, 3) RGB, to the net's input, float32 (3, h, w).
@@ -146,4 +151,14 @@ def _load_with_opencv(weights, layers):
     return forward
 
 
-ENGINES = {"caffe": _load_with_caffe, "opencv": _load_with_opencv}
+def _load_with_torch(_, layers, device=None):
+    """Load the net into PyTorch; otherwise as `_load_with_caffe`."""
+    from common.torch_backend import array_function
+    from deep.torch_net import Net
+
+    net = Net(DEPLOY)
+    net.read(layers)
+    return array_function(net, device)
+
+
+ENGINES = {"caffe": _load_with_caffe, "opencv": _load_with_opencv, "torch": _load_with_torch}

@@ -1,24 +1,18 @@
 """PyTorch as an engine of `deep.trainer`, for graphics cards; see `deep.caffe_engine.CaffeEngine` for the interface."""
-import os
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from common.errors import UserError
+from common.torch_backend import autocast, device_errors, select_device, set_precision, torch
 from deep.prototxt import messages, parse_prototxt
 from deep.solver import learning_rate
+from deep.torch_net import Net
 from deep.training_net import SETTING, read_training_net
 from deep.weights import read_caffemodel, read_history, read_iteration, write_caffemodel, write_solverstate
 
-try:
-    import torch
-except ImportError as error:
-    raise UserError(f"PyTorch cannot be imported ({error}); run `make torch`, or give engine=caffe") from error
-
-from deep.torch_net import Net  # noqa: E402  it imports torch without a message
-
-PRECISIONS = ("float32", "tf32", "bfloat16")
+distributed = torch.distributed
 SOLVERS = ("SGD", "Nesterov")
 
 
@@ -45,6 +39,7 @@ class TorchEngine:
         setting that this engine does not have.
     """
 
+    @device_errors()
     def __init__(self, folder, device=None, precision="float32"):
         self.folder = folder
         self.settings = parse_prototxt(folder / "solver.prototxt", messages().SolverParameter())
@@ -57,11 +52,15 @@ class TorchEngine:
         self.layers = list(self.net.weights)
         self.shapes = {name: [tuple(value.shape) for value in values] for name, values in self.net.weights.items()}
         self.parameters = [parameter for values in self.net.weights.values() for parameter in values]
+        # number of this process and number of all, see `deep.torch_workers`
+        self.rank, self.processes = (distributed.get_rank(), distributed.get_world_size()) \
+            if distributed.is_initialized() else (0, 1)
+        self.model = torch.nn.parallel.DistributedDataParallel(self.net) if self.processes > 1 else self.net
         self.history = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.size = sum(parameter.numel() * 4 for parameter in self.parameters)
         self.multipliers = _multipliers(parse_prototxt(prototxt, messages().NetParameter()))
         self.batch_size = read_training_net(prototxt).batch_sizes["TRAIN"]
-        self.data = Batches(folder / "train.txt", self.batch_size, self.device)
+        self.data = Batches(folder / "train.txt", self.batch_size, self.device, self.rank, self.processes)
         self.pixels = self.data.pixels
         self.iteration = 0
 
@@ -78,6 +77,22 @@ class TorchEngine:
 
     def step(self):
         """Run one iteration; return the loss and the norms of weights and gradients, as `CaffeEngine.step`."""
+        if self.processes > 1:
+            self._broadcast(True)
+        return self._iterate()
+
+    def follow(self):
+        """Run one iteration whenever `step` is called in process 0, until it calls `stop_followers`."""
+        while self._broadcast(None):
+            self._iterate()
+
+    def stop_followers(self):
+        """Stop `follow` in the other processes."""
+        self._broadcast(False)
+
+    @device_errors()
+    def _iterate(self):
+        """Run one iteration in this process."""
         loss, gradients = self._loss_and_gradients()
         count, batches = len(self.layers), self.settings.iter_size
         with torch.no_grad():
@@ -92,9 +107,10 @@ class TorchEngine:
         norms = values[1:count + 1] + [norm / batches for norm in values[count + 1:]]
         return values[0] / batches, dict(zip(self.layers, norms[:count])), dict(zip(self.layers, norms[count:]))
 
+    @device_errors()
     def forward(self, data):
         """Compute the outputs of inputs; both are float32 arrays on the CPU."""
-        with torch.no_grad(), self._autocast():
+        with torch.no_grad(), autocast(self.device, self.precision):
             return self.net(torch.from_numpy(data).to(self.device)).float().cpu().numpy()
 
     def save(self, path):
@@ -112,6 +128,8 @@ class TorchEngine:
         for array, values in zip(self.history, read_history(state), strict=True):
             array.copy_(torch.tensor(values).reshape(array.shape))
         self.iteration = read_iteration(state)
+        if self.processes > 1:
+            distributed.barrier()  # process 0 may remove the files now
 
     def skip_batches(self, count):
         """Leave out batches of the training data, as if that many iterations had used them."""
@@ -121,13 +139,24 @@ class TorchEngine:
     def _loss_and_gradients(self):
         """Compute the loss of the next batch and its gradients, as a tensor and a list of tensors."""
         data, label = self.data.next()
-        with self._autocast():
-            output = self.net(data)
+        with autocast(self.device, self.precision):
+            output = self.model(data)
         if output.shape != label.shape:
             raise UserError(f"{self.folder / SETTING}: its output has shape {tuple(output.shape)}, but the targets "
                             f"have {tuple(label.shape)}; correct the strides and paddings of its layers")
         loss = ((output.float() - label) ** 2).sum() / (2 * len(data))
-        return loss.detach(), [gradient.clone() for gradient in torch.autograd.grad(loss, self.parameters)]
+        self.net.zero_grad(set_to_none=False)
+        loss.backward()  # with several processes, this also averages the gradients over them
+        loss = loss.detach()
+        if self.processes > 1:
+            distributed.all_reduce(loss)
+        return loss / self.processes, [parameter.grad.clone() for parameter in self.parameters]
+
+    def _broadcast(self, command):
+        """Send a command of process 0, True to run an iteration and False to end, to all processes; return it."""
+        command = torch.tensor(int(bool(command)), device=self.device)
+        distributed.broadcast(command, src=0)
+        return bool(command)
 
     def _update(self, gradients):
         """Update the parameters by the sum of the gradients of iter_size batches; overwrites `gradients`."""
@@ -154,9 +183,6 @@ class TorchEngine:
         first = np.cumsum([0, *(len(values) for values in self.net.weights.values())])[:-1]
         return [torch.linalg.vector_norm(arrays[index]) for index in first]
 
-    def _autocast(self):
-        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bfloat16")
-
     def _check_settings(self):
         if self.settings.type not in SOLVERS:
             raise UserError(f"solver type {self.settings.type}: the PyTorch engine has {' and '.join(SOLVERS)}; "
@@ -166,93 +192,71 @@ class TorchEngine:
 class Batches:
     """The batches of Caffe's HDF5Data layer: the shards in their order, and again from the first one.
 
-    One shard is in memory at a time, on the device.
+    One shard is in memory at a time, on the device. With several processes, each reads and returns its own images only:
+    the first process the first images of every batch, and so on.
 
     Parameters
     ----------
     listing : path of a text file with one path of a shard per line
     batch_size : int
+        Number of images of a whole batch.
     device : torch.device
+    rank, processes : int
+        Number of this process, from 0, and number of all, which divides the batch size.
     """
 
-    def __init__(self, listing, batch_size, device):
+    def __init__(self, listing, batch_size, device, rank=0, processes=1):
         self.paths = Path(listing).read_text(encoding="utf-8").splitlines()
         self.batch_size, self.device = batch_size, device
+        self.rank, self.own_size = rank, batch_size // processes
         self.shard = self.row = 0
+        self.start = 0  # position of the shard's first image in its batch
         self._load()
         self.pixels = self.label[0].numel()
 
     def next(self):
-        """Return the next batch: inputs, (n, 3, h, w), and targets, (n, 1, h, w)."""
+        """Return the images of this process in the next batch: inputs, (n, 3, h, w), and targets, (n, 1, h, w)."""
         images = []
-        for _ in range(self.batch_size):
+        for _ in range(self.own_size):
             images.append((self.data[self.row], self.label[self.row]))
             self._advance()
         return tuple(torch.stack(arrays) for arrays in zip(*images))
 
     def skip(self, count):
         """Leave out `count` batches."""
-        for _ in range(count * self.batch_size):
+        for _ in range(count * self.own_size):
             self._advance()
 
     def _advance(self):
         self.row += 1
         if self.row == len(self.data):
-            self.shard, self.row = (self.shard + 1) % len(self.paths), 0
-            if len(self.paths) > 1:
-                self._load()
+            self.row = 0
+            if len(self.paths) > 1 or self.own_size < self.batch_size:
+                self._next_shard()
+
+    def _next_shard(self):
+        self.start = (self.start + self.images) % self.batch_size
+        self.shard = (self.shard + 1) % len(self.paths)
+        self._load()
 
     def _load(self):
+        """Read the images of this process in the shard; if there are none, in the next one that has some."""
         import h5py
 
         with h5py.File(self.paths[self.shard]) as file:
-            self.data, self.label = (torch.from_numpy(file[name][()]).to(self.device) for name in ("data", "label"))
+            self.images = len(file["data"])
+            rows = [row for row in range(self.images)
+                    if (self.start + row) % self.batch_size // self.own_size == self.rank]
+            if rows:
+                self.data, self.label = (torch.from_numpy(_read_rows(file[name], rows)).to(self.device)
+                                         for name in ("data", "label"))
+        if not rows:
+            self._next_shard()
 
 
-def select_device(name=None):
-    """Return the torch.device of that name; without a name, the first graphics card, or the CPU if there is none.
-
-    Raises
-    ------
-    UserError
-        There is no such device, or the installed PyTorch does not support this card.
-    """
-    if name is None:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UserError(f"device {name!r} is not known; give cpu, cuda or cuda:0") from error
-    if device.type == "cuda":
-        if not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count():
-            raise UserError(f"device {name}: PyTorch {torch.__version__} finds {torch.cuda.device_count()} graphics "
-                            "cards; check the driver with nvidia-smi, or give another device, such as cpu")
-        _check_capability(device)
-    return device
-
-
-def set_precision(precision):
-    """Set the precision of convolutions on graphics cards, and algorithms whose results repeat bit for bit."""
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # otherwise cuBLAS's results differ from run to run
-    torch.use_deterministic_algorithms(True)
-    torch.backends.cudnn.benchmark = False  # it selects algorithms by their speed, which differs from run to run
-    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = precision != "float32"
-
-
-def describe_device(device):
-    """Describe a device for messages and config.json, such as "cuda:0, NVIDIA H100" or "cpu, 2 threads"."""
-    if device.type == "cuda":
-        return f"{device}, {torch.cuda.get_device_name(device)}"
-    return f"cpu, {torch.get_num_threads()} threads"
-
-
-def _check_capability(device):
-    """Raise UserError if this PyTorch contains no code for a card, neither compiled nor as PTX of an older one."""
-    major, minor = torch.cuda.get_device_capability(device)
-    supported = [int(name.partition("_")[2].rstrip("af")) for name in torch.cuda.get_arch_list()]
-    if supported and 10 * major + minor < min(supported):
-        raise UserError(f"{torch.cuda.get_device_name(device)} has compute capability {major}.{minor}, but this "
-                        f"PyTorch needs {min(supported) / 10:.1f}; install an older PyTorch, or give device=cpu")
+def _read_rows(array, rows):
+    """Read rows of an HDF5 data set, in one piece if all are read: h5py takes ten times as long for a list of rows."""
+    return array[()] if len(rows) == len(array) else np.stack([array[row] for row in rows])
 
 
 def _multipliers(net):
@@ -264,4 +268,3 @@ def _multipliers(net):
             given = [(param.lr_mult, param.decay_mult) for param in layer.param]
             values += (given + [(1.0, 1.0)] * count)[:count]
     return values
-

@@ -1,10 +1,11 @@
 """The deep net as a PyTorch module, made from its prototxt files."""
-import torch
-from torch.nn import functional
-
 from common.errors import UserError
-from deep.prototxt import messages, parse_prototxt
+from common.runs import read_config
+from common.torch_backend import torch
+from deep.prototxt import DEPLOY, messages, parse_prototxt
+from deep.weights import check_weights, net_shapes, read_caffemodel
 
+functional = torch.nn.functional
 CONVOLUTIONS = ("Convolution", "Deconvolution")
 # settings of each type of layer; another one may only have its default value
 SETTINGS = {
@@ -73,6 +74,22 @@ class Net(torch.nn.Module):
         """Return copies of the weights as `deep.weights.write_caffemodel` expects them."""
         return {name: [parameter.detach().cpu().numpy().copy() for parameter in parameters]
                 for name, parameters in self.weights.items()}
+
+
+def load_net(weights):
+    """Build the net of deploy.prototxt with the weights of a .caffemodel.
+
+    Raises
+    ------
+    UserError
+        The weights are damaged, diverged or another net's, or Caffe's schema, which its build creates, is missing.
+    """
+    read_config(weights, "deep")
+    layers, shapes = read_caffemodel(weights), net_shapes(DEPLOY)
+    check_weights(layers, shapes, weights)
+    net = Net(DEPLOY)
+    net.read(layers)
+    return net
 
 
 def _check_layers(layers, prototxt):

@@ -9,6 +9,7 @@ import os
 import sys
 from pathlib import Path
 
+from common import engine as engines
 from common import runs
 from common.arguments import Parser, positive_int
 from common.errors import UserError, run
@@ -21,7 +22,7 @@ from deep.prototxt import SOLVER, TRAIN_VAL
 from deep.solver import replacements, resolve_solver, write_solver
 from deep.training_net import SETTING, net_setting, read_training_net, with_paths
 
-FILES = ("caffe.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
+FILES = ("caffe.log", "torch.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
          "snapshots", "train.txt", "val.txt")  # of a run folder
 MANIFEST = {"train": int, "val": int, "size": [int], "mean_bgr": [NUMBER], "mean_map": NUMBER}
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads whole files, and fails at larger ones
@@ -46,25 +47,22 @@ def main():
                         help="override a setting of the solver file, e.g. stepsize=500; may be given several times; "
                              "base_lr given here is used unchanged; the base_lr of the solver file is scaled to the "
                              "image size")
-    parser.add_argument("--engine", choices=["caffe", "torch"], default="caffe",
-                        help="library that trains: BVLC Caffe, or PyTorch, which can use a graphics card (default: "
-                             "%(default)s); a run may change its engine when it resumes")
-    parser.add_argument("--device", help="device for --engine torch: cpu, cuda or cuda:1 (default: the first graphics "
-                                         "card, or cpu)")
-    parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32",
-                        help="precision of convolutions with --engine torch on a graphics card (default: %(default)s)")
+    engines.add_arguments(parser, "caffe", "BVLC Caffe")
+    parser.add_argument("--nproc", type=positive_int, default=1, metavar="N",
+                        help="number of processes with --engine torch, such as one per graphics card, which compute "
+                             "equal parts of each batch (default: %(default)s)")
     parser.add_seed(2016)
     runs.add_arguments(parser)
     args = parser.parse_args()
     return train(args.data, args.run, preset=args.preset, solver_file=args.solver, vgg=args.vgg,
                  rescale_conv1=args.rescale_conv1, iterations=args.iterations, overrides=args.set, seed=args.seed,
                  restart=args.restart, resume=args.resume, engine=args.engine, device=args.device,
-                 precision=args.precision, train_val=args.train_val)
+                 precision=args.precision, train_val=args.train_val, processes=args.nproc)
 
 
 def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_conv1=False, iterations=None,
           overrides=(), seed=2016, restart=False, resume=False, engine="caffe", device=None, precision="float32",
-          train_val=TRAIN_VAL):
+          train_val=TRAIN_VAL, processes=1):
     """Train to the end, from the beginning or from the newest snapshot in the run folder.
 
     The engine runs in a subprocess, since errors of Caffe end the process.
@@ -87,6 +85,8 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
     device, precision
         Of the engine "torch", see `deep.torch_engine.TorchEngine`.
     train_val : path of the net for training, see `deep.training_net`
+    processes : int
+        Of the engine "torch", see `deep.torch_workers`; it must divide the batch size.
 
     Returns
     -------
@@ -113,7 +113,7 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         read_vgg(vgg, train_val)  # check the file before a run folder with its path exists
     predict = {"longest_side": max(manifest["size"]), "resizing": "area", "mean_bgr": manifest["mean_bgr"],
                "mean_map": manifest["mean_map"]}
-    versions, options = _prepare_engine(engine, device, precision)
+    versions, options = _prepare_engine(engine, device, precision, net, processes)
     for line in replacements(solver_file, train_val, engine):
         print(f"warning: {line}", file=sys.stderr, flush=True)
     with runs.lock_folder(folder):
@@ -128,23 +128,32 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
             write_text(folder / f"{split}.txt", "".join(f"{_without_space(path)}\n" for path in paths))
         write_text(folder / SETTING, with_paths(net, folder))
         write_solver(folder, solver, vgg)
+        if processes > 1:
+            from deep.torch_workers import launch
+
+            (folder / "snapshots").mkdir(exist_ok=True)
+            return launch(folder, processes, vgg, rescale_conv1, options)
         arguments = (str(folder), vgg, rescale_conv1, engine, options)
         return run_in_subprocess(trainer.train, arguments, folder / "caffe.log")
 
 
-def _prepare_engine(engine, device, precision):
+def _prepare_engine(name, device, precision, net, processes):
     """Check that an engine is installed; return its versions for config.json, and the options for its class."""
-    if engine == "caffe":
-        if device or precision != "float32":
-            raise UserError("--device and --precision are options of --engine torch; omit them, or give --engine torch")
-        return {"engine": "caffe", "caffe": load_caffe().__version__}, {}
-    from deep import torch_engine
+    batch_size = net.batch_sizes["TRAIN"]
+    if batch_size % processes:
+        raise UserError(f"{net.path}: its batches of {batch_size} images cannot be divided by {processes} processes; "
+                        f"give NPROC (--nproc) a divisor of {batch_size}, or batch_size a multiple of {processes}")
+    if processes > 1 and name == "caffe":
+        raise UserError("NPROC (--nproc) is an option of --engine torch; omit it, or give --engine torch")
+    versions, options = engines.prepare(name, device, precision)
+    if name == "caffe":
+        versions["caffe"] = load_caffe().__version__
+    elif processes > 1:
+        from common.torch_backend import check_cards
 
-    selected = torch_engine.select_device(device)
-    description = torch_engine.describe_device(selected)
-    print(f"PyTorch {torch_engine.torch.__version__} on {description}, {precision}", flush=True)
-    return ({"engine": "torch", "torch": torch_engine.torch.__version__, "device": description, "precision": precision},
-            {"device": str(selected), "precision": precision})
+        check_cards(options["device"], processes)
+    versions["processes"] = str(processes)
+    return versions, options
 
 
 def _check_size(manifest, folder):

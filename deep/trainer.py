@@ -54,7 +54,12 @@ def train(folder, vgg=None, rescale_conv1=False, engine="caffe", options=None):
     """
     folder = Path(folder)
     (folder / "snapshots").mkdir(exist_ok=True)  # Caffe does not create it
-    run = Run(folder, load_engine(engine)(folder, **(options or {})))
+    train_with(folder, load_engine(engine)(folder, **(options or {})), vgg, rescale_conv1)
+
+
+def train_with(folder, engine, vgg=None, rescale_conv1=False):
+    """Train as `train` does, with an engine that is loaded; `folder` is a pathlib.Path."""
+    run = Run(folder, engine)
     if vgg and not run.engine.iteration:
         print("\n".join(["initial weights:", *run.engine.transplant(vgg, rescale_conv1)]), flush=True)
         run.save(START)  # to repeat the run with `caffe train`

@@ -43,6 +43,41 @@ def load(net, weights, **options):
     return Predictor(weights, **options)
 
 
+def torch_module(net, weights):
+    """Open a trained net as a PyTorch module, as part of other programs, for example as a loss of images.
+
+    The module is differentiable with respect to its parameters and its input; it does not change settings of PyTorch.
+
+    Parameters
+    ----------
+    net : "shallow" or "deep"
+    weights : path
+        As in `load`.
+
+    Returns
+    -------
+    torch.nn.Module
+        On the CPU, float32, in evaluation mode. Its inputs and outputs are those of `.forward` of `load(net, weights)`.
+        Deep: float32 (n, 3, h, w) in BGR, (grey levels - mean_bgr) / 127.5, to float32 (n, 1, h, w), about [-1, 1];
+        h and w are multiples of 4. Shallow: float32 (n, 3, 96, 96) RGB in [0, 1], to float32 (n, 2304), rows of 48x48
+        maps in the range of the targets of its training.
+
+    Raises
+    ------
+    UserError
+        PyTorch is not installed, the net is unknown, or the weights are damaged, diverged or another net's.
+    """
+    if net == "shallow":
+        from shallow.weights import load_net
+
+        return load_net(weights, "torch")[0].eval()
+    if net == "deep":
+        from deep.torch_net import load_net
+
+        return load_net(weights).eval()
+    raise UserError(f"there is no net {net!r}; choose one of: {', '.join(NETS)}")
+
+
 def as_pysaliency(net, weights, cache=True, **options):
     """Open a trained net as a model of pysaliency, for that library's metrics and comparisons.
 

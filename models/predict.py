@@ -79,8 +79,8 @@ def parse_arguments():
                         help="predict only the first N images, and the first N frames of a video")
     parser.add_argument("--option", action="append", default=[], type=option, metavar="NAME=VALUE",
                         help="option of the net's Predictor: fit=crop, smoothing=released (shallow), "
-                             "scaling=consistent, resizing=area, longest_side=512, engine=opencv (deep); may be given "
-                             "several times")
+                             "scaling=consistent, resizing=area, longest_side=512, engine=opencv (deep), engine=torch, "
+                             "device=cpu (both); may be given several times")
     parser.add_argument("--formats", nargs="+", default=[], choices=[*IMAGE_FORMATS, *CHALLENGES], metavar="FORMAT",
                         help=f"any of {', '.join([*IMAGE_FORMATS, *CHALLENGES])} (default: png with --images)")
     parser.add_argument("--model", help="model name in challenge submissions (default: the name of the net)")

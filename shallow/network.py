@@ -4,11 +4,8 @@ import numpy as np
 from shallow.backend import lasagne
 from shallow.pool import POOLS, BiasedReLU
 from shallow.preprocess import INPUT_SIZE, MAP_SIZE
-from shallow.settings import CONV3_FILTERS
+from shallow.settings import CONV3_FILTERS, INIT_BIAS, INIT_STD
 
-INIT_STD = 0.01  # section 3.2: "zero mean and a standard deviation of 0.01"
-INIT_BIAS = 0.1  # section 3.2: "biases initialized to 0.1"
-INITS = ("paper", "released")
 OUTPUTS = ("linear", "sigmoid")
 
 

@@ -2,10 +2,12 @@
 
 The run folder contains config.json, log.csv and best.npz (the weights with the lowest validation loss so far); during
 the run also checkpoint.npz, and after it weights.npz. After an interruption or a kill, the same command resumes from
-the checkpoint. The weights are then the same as those of an uninterrupted run.
+the checkpoint. The weights are then the same as those of an uninterrupted run, bit for bit, if machine and engine stay
+the same.
 """
 from pathlib import Path
 
+from common import engine as engines
 from common import runs
 from common.arguments import Parser, fraction, non_negative_float, non_negative_int, positive_int
 from common.errors import run
@@ -50,6 +52,7 @@ def main():
                         help="range of the targets: 0 1 in the paper, -1 1 in the authors' script")
     parser.add_argument("--conv3-filters", type=int, choices=sorted(set(CONV3_FILTERS.values())),
                         help="number of filters of conv3 (default: 64 for iSUN, else 128)")
+    engines.add_arguments(parser, "theano", "Theano")
     parser.add_seed(2016)
     parser.add_argument("--checkpoint-seconds", type=non_negative_int, default=trainer.CHECKPOINT_SECONDS,
                         help="minimum time between checkpoints, in seconds; a checkpoint takes half a "
@@ -64,7 +67,8 @@ def main():
     if args.conv3_filters is None:
         settings["conv3_filters"] = default_filters(args.data)
     train(args.data, args.run, settings, restart=args.restart, resume=args.resume,
-          checkpoint_seconds=args.checkpoint_seconds)
+          checkpoint_seconds=args.checkpoint_seconds, engine=args.engine, device=args.device,
+          precision=args.precision)
 
 
 def default_filters(data):
@@ -73,7 +77,8 @@ def default_filters(data):
     return CONV3_FILTERS.get(dataset, CONV3_FILTERS["salicon"])
 
 
-def train(data, folder, settings, *, restart=False, resume=False, checkpoint_seconds=trainer.CHECKPOINT_SECONDS):
+def train(data, folder, settings, *, restart=False, resume=False, checkpoint_seconds=trainer.CHECKPOINT_SECONDS,
+          engine="theano", device=None, precision="float32"):
     """Create or open the run folder, then train to the end.
 
     Parameters
@@ -88,23 +93,27 @@ def train(data, folder, settings, *, restart=False, resume=False, checkpoint_sec
         Require an earlier run in the folder.
     checkpoint_seconds : float
         Minimum time between two checkpoints, which are written after whole epochs.
+    engine : "theano" or "torch"
+    device, precision
+        Of the engine "torch", see `shallow.torch_engine.TorchStep`.
 
     Raises
     ------
     UserError
-        The data or the checkpoint is damaged, there is no run to resume, the loss diverged, the disk is full, or
-        there is no C++ compiler.
+        The data or the checkpoint is damaged, there is no run to resume, the loss diverged, the disk is full, there
+        is no C++ compiler for Theano, or PyTorch is not installed or its device fails.
     """
     folder = Path(folder)
     # the description of the data is part of the settings: a run must not resume with other images
     settings = {**settings, "data": runs.prepared_data(data, "shallow")}
+    versions, options = engines.prepare(engine, device, precision)
     with runs.lock_folder(folder):
-        runs.start(folder, "shallow", settings, {}, FILES, restart=restart, resume=resume)
+        runs.start(folder, "shallow", settings, {}, FILES, versions, restart, resume)
         if (folder / trainer.WEIGHTS).is_file():
             (folder / trainer.CHECKPOINT).unlink(missing_ok=True)  # left by a kill at the very end
             print(f"{folder}: already trained; --restart trains it again")
             return
-        trainer.train(data, folder, settings, checkpoint_seconds)
+        trainer.train(data, folder, settings, checkpoint_seconds, engine, options)
 
 
 if __name__ == "__main__":

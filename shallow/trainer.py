@@ -20,7 +20,7 @@ LOG_COLUMNS = ["epoch", "lr", "momentum", "loss", "val_loss", "val_cc", "val_spr
                "seconds"]
 
 
-def train(data, folder, settings, checkpoint_seconds=CHECKPOINT_SECONDS):
+def train(data, folder, settings, checkpoint_seconds=CHECKPOINT_SECONDS, engine="theano", options=None):
     """Train to the end, from the beginning or from the checkpoint in the run folder, and write weights.npz.
 
     Parameters
@@ -31,21 +31,25 @@ def train(data, folder, settings, checkpoint_seconds=CHECKPOINT_SECONDS):
         As returned by `shallow.settings.resolve`.
     checkpoint_seconds : float
         Minimum time between two checkpoints.
+    engine : "theano" or "torch"
+    options : dict or None
+        Keyword arguments of `shallow.torch_engine.TorchStep`.
 
     Raises
     ------
     UserError
-        The data or the checkpoint is damaged, the loss diverged, the disk is full, or there is no C++ compiler.
+        The data or the checkpoint is damaged, the loss diverged, the disk is full, there is no C++ compiler for
+        Theano, or PyTorch's device fails.
     """
     from shallow.batches import TrainingData
 
     folder = Path(folder)
     with TrainingData(Path(data) / "shallow.h5", settings["target_range"]) as training_data:
-        print(f"compiling the shallow net ({len(training_data)} training images; a minute the first time)", flush=True)
+        action = "compiling" if engine == "theano" else "training"
+        note = "; a minute the first time" if engine == "theano" else ""
+        print(f"{action} the shallow net ({len(training_data)} training images{note})", flush=True)
         keep_freed_memory()
-        from shallow.updates import TrainingStep  # Theano takes seconds to load: damaged data is reported before
-
-        step = TrainingStep(settings)
+        step = load_engine(engine)(settings, **(options or {}))
         with Interrupts() as interrupts:
             row = Trainer(step, training_data, settings, folder, checkpoint_seconds).train(interrupts)
     step.save(folder / WEIGHTS, settings)
@@ -54,12 +58,21 @@ def train(data, folder, settings, checkpoint_seconds=CHECKPOINT_SECONDS):
           f"{folder / BEST}: at its lowest validation loss")
 
 
+def load_engine(name):
+    """Import the class of an engine, "theano" or "torch"; each takes seconds, and libraries that the other lacks."""
+    if name == "torch":
+        from shallow.torch_engine import TorchStep as Engine
+    else:
+        from shallow.updates import TrainingStep as Engine
+    return Engine
+
+
 class Trainer:
     """The training loop. It can stop after any update and resume there from its checkpoint.
 
     Parameters
     ----------
-    step : shallow.updates.TrainingStep
+    step : shallow.step.Step
     data : shallow.batches.TrainingData
     settings : dict
         As returned by `shallow.settings.resolve`.

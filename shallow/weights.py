@@ -76,36 +76,43 @@ def _is_pickle(path):
     return Path(path).suffix in (".pickle", ".pkl") or start[:1] == b"\x80" and b"\2" <= start[1:] <= b"\5"
 
 
-def load_net(path):
+def load_net(path, engine="theano"):
     """Build the net that a file of weights belongs to, and set its parameters.
 
     Parameters
     ----------
     path : path of an .npz
+    engine : "theano" or "torch"
 
     Returns
     -------
-    (lasagne.layers.Layer, dict of str: array, dict)
-        The net as returned by `network.build`; the arrays and the settings of the file.
+    (lasagne.layers.Layer or shallow.torch_net.Net, dict of str: array, dict)
+        The net; the arrays and the settings of the file.
 
     Raises
     ------
     UserError
-        There is no C++ compiler, or the weights are damaged, diverged or another net's.
+        The engine is not installed, there is no C++ compiler for Theano, or the weights are damaged, diverged or
+        another net's.
     """
     read_config(path, "shallow")
     arrays, settings = load(path)
-    from shallow import network  # loads Theano, which takes seconds: damaged weights are reported before
+    # loads Theano or PyTorch, which takes seconds: damaged weights are reported before
+    if engine == "torch":
+        from shallow.torch_net import Net as build
+        from shallow.torch_net import named_parameters
+    else:
+        from shallow.network import build, named_parameters
 
     try:
         arguments = architecture(settings)
         if "conv3.b" in arrays:  # the array decides, since the setting may be missing; `assign` rejects a missing array
             arguments["conv3_filters"] = arrays["conv3.b"].size
-        net = network.build(**arguments)
+        net = build(**arguments)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its settings describe no net of this project ({error!r}); "
                         "give the weights.npz of a run") from error
-    assign(network.named_parameters(net), arrays, path)
+    assign(named_parameters(net), arrays, path)
     return net, arrays, settings
 
 
@@ -114,8 +121,8 @@ def assign(parameters, arrays, path):
 
     Parameters
     ----------
-    parameters : dict of str: theano shared variable
-        As returned by `network.named_parameters`.
+    parameters : dict of str: variable
+        As returned by `named_parameters` of shallow.network or shallow.torch_net.
     arrays : dict of str: array
     path : path
         Path of the arrays' file, for error messages.

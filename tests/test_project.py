@@ -34,6 +34,25 @@ def test_make_alone_prints_help():
     assert all(f"make {target}" in shown for target in ("reproduce-tables", "test", "doctor", "env", "caffe", "data", "data-help", "check-data", "fetch", "extras", "predict"))
 
 
+def test_make_passes_the_engine_on():
+    shown = shell("make -n train-shallow train-deep ENGINE=torch DEVICE=cpu PRECISION=tf32 NPROC=2").stdout
+    training = re.sub(r"\\\n", "", shown)
+    assert re.search(r"-m shallow\.train .*--engine torch --device cpu --precision tf32\n", training)
+    assert re.search(r"-m deep\.train .*--engine torch --device cpu --precision tf32 +--nproc 2\n", training)
+    assert "--engine" not in shell("make -n train-shallow train-deep").stdout  # each command has its own default
+    assert "--engine caffe" in shell("make -n train-deep ENGINE=caffe").stdout
+    predicting = shell("make -n predict NET=shallow IMAGES=x OPTIONS=fit=crop ENGINE=torch DEVICE=cpu").stdout
+    assert "--option fit=crop --option engine=torch --option device=cpu" in predicting
+
+
+@pytest.mark.parametrize("target, engine", [("train-shallow", "caffe"), ("train-deep", "theano"), ("train-deep", "jax")])
+def test_an_engine_of_the_other_net_is_one_line(target, engine):
+    process = shell(f"make {target} ENGINE={engine}")
+    lines = process.stderr.strip().splitlines()
+    assert process.returncode == 2 and f"ENGINE={engine}" in lines[0] and "torch" in lines[0] and process.stdout == ""
+    assert [line for line in lines[1:] if not line.startswith("make: ***")] == []
+
+
 @pytest.fixture
 def poor(tmp_path):
     """A PATH with commands that fail as for a user who is not root, without sudo and without Debian packages."""

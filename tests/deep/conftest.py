@@ -1,3 +1,4 @@
+import importlib.util
 import re
 
 import numpy as np
@@ -5,9 +6,15 @@ import pytest
 
 from deep.backend import load_caffe
 from deep.names import NEW, OLD
+from deep.predictor import ENGINES
 from deep.prepare import prepare
 from deep.prototxt import TRAIN_VAL
 from tests.fixtures.vgg import vgg_cnn_m
+
+# engines of prediction: those that are installed, and all as parameters of a test
+INSTALLED = [name for name in ENGINES if name != "torch" or importlib.util.find_spec("torch")]
+ENGINE_PARAMETERS = [name if name in INSTALLED else pytest.param(name, marks=pytest.mark.skip(
+    reason="PyTorch is not installed: make torch")) for name in ENGINES]
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from PIL import Image
 from common.errors import UserError
 from common.images import read_image
 from deep import preprocess
-from deep.predictor import ENGINES, Predictor
+from deep.predictor import Predictor
 from tests.conftest import one_line, python
-from tests.deep.conftest import with_old_name
+from tests.deep.conftest import ENGINE_PARAMETERS, INSTALLED, with_old_name
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def blue_channel(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINE_PARAMETERS)
 @pytest.mark.parametrize("height, width", [(4, 4), (5, 9), (6, 10), (7, 11), (213, 30), (50, 75), (64, 47)])
 def test_the_last_row_and_column_matter_for_all_sizes(blue_channel, height, width, engine):
     """A blue pixel in a corner gives a maximum in that corner."""
@@ -65,7 +65,7 @@ def test_padding_to_multiples_of_four_uses_the_mean_pixel(size):
 
 @pytest.fixture(scope="module")
 def predictors(deep_weights):
-    return {engine: Predictor(deep_weights, engine, resizing="area") for engine in ENGINES}
+    return {engine: Predictor(deep_weights, engine, resizing="area") for engine in INSTALLED}
 
 
 def output(predictor, image):
@@ -76,14 +76,16 @@ def output(predictor, image):
 
 @pytest.mark.parametrize("height, width", [(240, 320), (480, 640), (320, 213), (75, 50), (31, 33), (4, 9), (1, 1), (1, 700)])
 def test_the_engines_agree(predictors, height, width):
-    """Caffe and OpenCV have the same outputs, also after images of other sizes."""
+    """All engines have the same outputs, also after images of other sizes."""
     noise = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
     image = cv2.blur(noise, (3, 3))
-    caffe, opencv = (output(predictors[engine], image) for engine in ("caffe", "opencv"))
-    assert np.abs(caffe - opencv).max() <= 1e-4 * max(1, np.abs(caffe).max())
+    caffe, *others = (output(predictor, image) for predictor in predictors.values())
+    for other in others:
+        assert np.abs(caffe - other).max() <= 1e-4 * max(1, np.abs(caffe).max())
     assert np.ptp(caffe) > 0 or min(height, width) < 8
     maps = [predictor.predict(image) for predictor in predictors.values()]
-    np.testing.assert_allclose(maps[0], maps[1], atol=1e-4)
+    for other in maps[1:]:
+        np.testing.assert_allclose(maps[0], other, atol=1e-4)
     assert maps[0].shape == (height, width) and maps[0].dtype == np.float32 and maps[0].max() == pytest.approx(1)
 
 
@@ -98,7 +100,7 @@ def test_a_prediction_does_not_depend_on_earlier_images(predictors):
 
 def test_a_photograph_keeps_its_aspect_ratio(predictors, osie_root):
     image = read_image(osie_root / "stimuli/1001.jpg")  # 800x600
-    assert [output(predictor, image).shape for predictor in predictors.values()] == [(240, 320)] * 2
+    assert [output(predictor, image).shape for predictor in predictors.values()] == [(240, 320)] * len(INSTALLED)
     assert predictors["opencv"].predict(image).shape == (600, 800)
 
 
@@ -116,19 +118,19 @@ def test_opencv_needs_no_caffe(deep_weights, tmp_path):
     assert np.asarray(Image.open(tmp_path / "out/a.png")).shape == (60, 80)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINE_PARAMETERS)
 @pytest.mark.parametrize("damage, complaint", [
     (lambda whole: whole[:len(whole) // 3], "cut off, or not a caffemodel"),
     (lambda whole: b"", "contains no layer with weights"),
     (lambda whole: whole.replace(b"conv9", b"convX"), "contains no layer 'conv9'"),
 ])
-def test_damaged_weights_are_named_by_both_engines(deep_weights, tmp_path, engine, damage, complaint):
+def test_damaged_weights_are_named_by_all_engines(deep_weights, tmp_path, engine, damage, complaint):
     (tmp_path / "bad.caffemodel").write_bytes(damage(deep_weights.read_bytes()))
     with pytest.raises(UserError, match=rf"bad\.caffemodel: {complaint}"):
         Predictor(tmp_path / "bad.caffemodel", engine)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINE_PARAMETERS)
 def test_weights_with_the_old_name_of_the_last_layer_give_the_same_map(deep_weights, tmp_path, engine):
     """Our files called it "deconv" before; the authors' files call it "deconv1"."""
     path = with_old_name(deep_weights, tmp_path / "old.caffemodel")

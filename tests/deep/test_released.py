@@ -7,9 +7,10 @@ from common.errors import UserError
 from common.files import write_json
 from deep import preprocess
 from deep.backend import load_caffe
-from deep.predictor import ENGINES, Predictor
+from deep.predictor import Predictor
 from deep.prototxt import DEPLOY
 from deep.weights import read_caffemodel, write_caffemodel
+from tests.deep.conftest import ENGINE_PARAMETERS, INSTALLED
 
 SIZES = [(685, 1024), (768, 1024), (480, 640), (1024, 683), (200, 301), (31, 33)]
 
@@ -85,7 +86,7 @@ def test_the_map_is_that_of_the_authors_code(deep_weights, tmp_path, height, wid
     write_caffemodel(tmp_path / "net.caffemodel", layers)
     restated = restated_map(factor * output, height, width)
     assert np.ptp(restated) > 100
-    for engine in ENGINES:
+    for engine in INSTALLED:
         saliency = Predictor(tmp_path / "net.caffemodel", engine).predict(image)
         np.testing.assert_allclose(255 * saliency, restated, atol=0.1, err_msg=engine)
 
@@ -102,7 +103,7 @@ def test_the_default_is_released_for_weights_without_a_config_only(deep_weights,
 
 
 @pytest.mark.parametrize("height, width", [(1, 1), (1, 700), (3, 5), (7, 9), (2000, 8)])
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", ENGINE_PARAMETERS)
 def test_tiny_and_thin_images_have_maps(deep_weights, height, width, engine):
     """The authors' code stops at them."""
     saliency = Predictor(deep_weights, engine).predict(texture(height, width))

@@ -1,0 +1,104 @@
+"""Several PyTorch processes: the weights of one process, and nothing lost when one of them is killed."""
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import runs
+from deep.weights import read_caffemodel
+from tests.conftest import begin, command, one_line
+from tests.deep.conftest import run_folder
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
+torch_engine = pytest.importorskip("deep.torch_engine")
+
+
+@pytest.mark.parametrize("processes", [2, 4])
+def test_each_process_reads_its_own_images_of_every_batch(tmp_path, processes):
+    """Two shards of 3 and 2 images, batches of 4: the parts together are the batches of one process."""
+    listing, cpu = run_folder(tmp_path / "run", "") / "train.txt", torch.device("cpu")
+    whole = torch_engine.Batches(listing, 4, cpu)
+    parts = [torch_engine.Batches(listing, 4, cpu, rank, processes) for rank in range(processes)]
+    skipped = torch_engine.Batches(listing, 4, cpu, 1, processes)
+    skipped.skip(3)
+    assert [len(part.data) for part in parts] == {2: [2, 1], 4: [1, 1, 1, 1]}[processes]  # images in memory
+    for index in range(7):
+        data, label = whole.next()
+        own = [part.next() for part in parts]
+        np.testing.assert_array_equal(np.concatenate([images for images, _ in own]), data)
+        np.testing.assert_array_equal(np.concatenate([maps for _, maps in own]), label)
+        if index >= 3:
+            np.testing.assert_array_equal(skipped.next()[0], own[1][0])
+
+
+def train(prepared, run, *options, processes=2):
+    return ("deep.train", "--data", prepared, "--run", run, "--iterations", "5", "--engine", "torch", "--device", "cpu",
+            "--nproc", processes, "--set", "snapshot=2", *options)
+
+
+def begin_and_wait(arguments, log, rows):
+    """Start a training and wait until its log has `rows` rows; return the process."""
+    process = begin("-m", *arguments, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while not log.is_file() or len(log.read_text().splitlines()) <= rows:
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.05)
+    return process
+
+
+def process_id(parent, rank):
+    """Return the id of the training process `rank` of a command."""
+    for folder in Path("/proc").glob("[0-9]*"):
+        if f"PPid:\t{parent}\n" in (folder / "status").read_text() and f"\0RANK={rank}\0" in (folder / "environ").read_text():
+            return int(folder.name)
+    raise AssertionError("no such process")
+
+
+def layers_of(run):
+    return {f"{name} {index}": values for name, arrays in read_caffemodel(run / "weights.caffemodel").items()
+            for index, values in enumerate(arrays)}
+
+
+@pytest.mark.slow
+def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(prepared, tmp_path):
+    assert command(*train(prepared, tmp_path / "one", processes=1)).returncode == 0
+    killed = begin_and_wait(train(prepared, tmp_path / "killed"), tmp_path / "killed/log.csv", 3)
+    os.kill(process_id(killed.pid, 1), signal.SIGKILL)
+    _, errors = killed.communicate(timeout=300)
+    assert killed.returncode == 0 and "Traceback" not in errors
+    assert "warning: a training process ended early; all start again from the newest snapshot (1 of 3 times" in errors
+    interrupted = begin_and_wait(train(prepared, tmp_path / "interrupted"), tmp_path / "interrupted/log.csv", 1)
+    interrupted.send_signal(signal.SIGINT)
+    _, errors = interrupted.communicate(timeout=120)
+    assert interrupted.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:"), errors
+    assert "Traceback" not in errors and (tmp_path / "interrupted/snapshot.json").is_file()
+    resumed = command(*train(prepared, tmp_path / "interrupted", "--resume"))
+    assert resumed.returncode == 0 and "warning" not in resumed.stderr, resumed.stderr
+    single, two, again = (layers_of(tmp_path / run) for run in ("one", "killed", "interrupted"))
+    for name, values in single.items():
+        np.testing.assert_array_equal(two[name], again[name])
+        assert np.abs(two[name] - values).max() <= 1e-3 * np.abs(values).max(), name
+    logs = [runs.read_log(tmp_path / run / "log.csv") for run in ("one", "killed", "interrupted")]
+    for log in logs:
+        assert [row["iteration"] for row in log] == [1, 2, 3, 4, 5]
+        assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in logs[0]], rel=1e-3)
+        assert log[-1]["val_cc"] == pytest.approx(logs[0][-1]["val_cc"], abs=1e-3)
+    assert runs.read_config(tmp_path / "killed/weights.caffemodel", "deep")["versions"]["processes"] == "2"
+
+
+@pytest.mark.slow
+def test_an_error_in_a_process_is_one_line_of_the_command(prepared, tmp_path):
+    process = command(*train(prepared, tmp_path / "run", "--set", "base_lr=1e30"))
+    assert "learning diverged" in one_line(process) and not (tmp_path / "run/fault.txt").exists()
+
+
+def test_wrong_numbers_of_processes_are_one_line(prepared, tmp_path):
+    for options, fault in ((("--nproc", "3"), "its batches of 2 images cannot be divided by 3 processes; give NPROC"),
+                           (("--nproc", "0"), "'0' is not a whole number above 0"),
+                           (("--nproc", "2", "--engine", "caffe"), "is an option of --engine torch")):
+        process = command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--engine", "torch", *options)
+        assert fault in one_line(process)
+    assert not (tmp_path / "run").exists()
