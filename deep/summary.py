@@ -1,15 +1,85 @@
-"""Summarise the deep net as Caffe builds it: blobs, parameters, filters of the first layer."""
+"""python -m deep.summary: print the layers of any prototxt with a net, with their sizes, and its mistakes by line.
+
+For every layer: type, kernel, stride, padding, shape of the output, number of weights, multiplications (each with an
+addition) and MiB of the output as float32. Mistakes at which Caffe would stop are printed as FILE:LINE: fault; remedy,
+and the exit code is 1. Layers that read files get the shapes in these files; if the files are missing, those that
+deep.prepare writes, or those of --shape.
+"""
+import argparse
 import contextlib
+import math
+import sys
 import tempfile
 
 import numpy as np
 
+from common.arguments import Parser
+from common.errors import run
 from common.runs import read_config
 from deep.backend import load_caffe
-from deep.preprocess import TRAIN_SIZE
+from deep.layers import has_phases, list_layers
 from deep.prototxt import DEPLOY
 from deep.trainer import create_solver
+from deep.training_net import PHASES
 from deep.weights import check_weights, net_shapes, read_caffemodel
+
+FLOAT_BYTES = 4
+COLUMNS = ("layer", "type", "kernel", "stride", "pad", "output", "weights", "multiplications", "MiB")
+TEXT_COLUMNS = 6  # the first ones are texts, aligned left; the others numbers
+
+
+def main():
+    """Parse the command line and print the layers and mistakes of a net."""
+    parser = Parser("deep.summary", __doc__)
+    parser.add_argument("prototxt", help="file with a net, such as deep/deploy.prototxt")
+    parser.add_argument("--phase", choices=[phase.lower() for phase in PHASES], default="train",
+                        help="phase whose layers are printed; both are checked (default: %(default)s)")
+    parser.add_argument("--shape", action="append", default=[], type=_named_shape, metavar="NAME=2x3x240x320",
+                        help="shape of an output of a layer that reads files; may be given several times")
+    args = parser.parse_args()
+
+    phase, shapes = args.phase.upper(), dict(args.shape)
+    layers, faults = list_layers(args.prototxt, phase, shapes)
+    if layers and has_phases(args.prototxt):
+        other = next(other for other in PHASES if other != phase)
+        faults = sorted({*faults, *list_layers(args.prototxt, other, shapes)[1]})
+    if layers:
+        print(f"{args.prototxt}\n{to_text(layers)}")
+    sys.stdout.flush()
+    for fault in faults:
+        print(f"{args.prototxt}:{fault.line}: {fault.text}", file=sys.stderr)
+    return 1 if faults else 0
+
+
+def _named_shape(text):
+    """Convert "data=2x3x240x320" to ("data", [2, 3, 240, 320])."""
+    name, _, sizes = text.partition("=")
+    sizes = sizes.split("x")
+    if not name or not all(size.isdecimal() and int(size) for size in sizes):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=2x3x240x320")
+    return name, [int(size) for size in sizes]
+
+
+def to_text(layers):
+    """Format layers, a list of deep.layers.Layer, as a table with totals; blobs are counted once."""
+    rows = [COLUMNS]
+    for layer in layers:
+        cells = [layer.name, layer.type, *(_by_x(sizes) for sizes in (layer.kernel, layer.stride, layer.pad))]
+        counts = [f"{sum(map(math.prod, layer.weights)):,}", f"{layer.multiply_adds:,}"]
+        for shape in list(layer.blobs.values()) or [None]:
+            rows.append([*cells, "in place" if shape is None else _by_x(shape) or "one number", *counts,
+                         f"{0 if shape is None else math.prod(shape) * FLOAT_BYTES / 2**20:.2f}"])
+            cells, counts = [""] * len(cells), ["", ""]  # of a further output of the same layer
+    values = sum(math.prod(shape) for layer in layers for shape in layer.blobs.values())
+    rows.append(["total", *[""] * (TEXT_COLUMNS - 1), f"{sum(math.prod(s) for la in layers for s in la.weights):,}",
+                 f"{sum(layer.multiply_adds for layer in layers):,}", f"{values * FLOAT_BYTES / 2**20:.2f}"])
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return "\n".join("  ".join(cell.ljust(width) if place < TEXT_COLUMNS else cell.rjust(width)
+                               for place, (cell, width) in enumerate(zip(row, widths))) for row in rows)
+
+
+def _by_x(sizes):
+    return " x ".join(map(str, sizes))
 
 
 def summary(weights=None):
@@ -63,6 +133,8 @@ def one_image(kind):
     callable
         Every call makes one update or one prediction.
     """
+    from deep.preprocess import TRAIN_SIZE
+
     caffe = load_caffe()
     if kind == "test":
         yield caffe.Net(str(DEPLOY), caffe.TEST).forward
@@ -72,3 +144,7 @@ def one_image(kind):
         image, map_ = (np.zeros((1, channels, height, width), np.float32) for channels in (3, 1))
         solver = create_solver(folder, image, map_, batch=1, base_lr=0)
         yield lambda: solver.step(1)
+
+
+if __name__ == "__main__":
+    run(main)
