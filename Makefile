@@ -122,7 +122,7 @@ help:
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
 	@echo '                            or SPLIT=test with DATASET=name: the images of a data set    [FORMATS=lsun|salicon|mit300]'
-	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
+	@echo '  make figures            draw Figures 1 to 5, training curves and scores: build/figures/*/'
 	@echo '  make claims             run the experiments behind the paper'"'"'s remarks, print the ledger   [EXPERIMENTS="names"]'
 	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
 	@echo '  make torch              install PyTorch into build/env, for ENGINE=torch'
@@ -204,10 +204,11 @@ build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(R
 $(BASELINES:%=build/scores/$(RUN)/%.json): build/scores/$(RUN)/%.json: | $(READY_ENV)
 	@$(SCORE) --baseline $*
 
-build/nets/$(NAME)/shallow.json: $(SHALLOW)
+# common/layers.py defines the lists of layers in these files
+build/nets/$(NAME)/shallow.json: $(SHALLOW) common/layers.py
 	@$(PY) -m models.summary --net shallow --weights $< --out $(basename $@)
 
-build/nets/$(NAME)/deep.json: $(DEEP)
+build/nets/$(NAME)/deep.json: $(DEEP) common/layers.py
 	@$(PY) -m models.summary --net deep --weights $< --out $(basename $@)
 
 $(FIGURES): $(SCORES) $(NETS)

@@ -8,12 +8,13 @@ import math
 import multiprocessing
 import resource
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.isolated import limit
+from common.layers import Layer, by_x
 from deep.backend import fatal_message, load_caffe, run_in_subprocess
 from deep.prototxt import check_fields, messages, parse_prototxt, read_fields
 from deep.training_net import INPUT, PHASES, TARGET, in_phase
@@ -31,33 +32,6 @@ class Fault:
 
     line: int
     text: str
-
-
-@dataclass
-class Layer:
-    """A layer with its sizes.
-
-    Attributes
-    ----------
-    name, type : str
-    kernel, stride, pad : list of int
-        By axis, rows first; empty for layers without a kernel.
-    blobs : dict of str: list of int
-        Shapes of the outputs, batch first; empty for a layer that works in place.
-    weights : list of list of int
-        Shapes of the learned arrays.
-    multiply_adds : int
-        Number of multiplications, each with an addition, for one batch in convolutions and dense layers; 0 in others.
-    """
-
-    name: str
-    type: str
-    kernel: list = field(default_factory=list)
-    stride: list = field(default_factory=list)
-    pad: list = field(default_factory=list)
-    blobs: dict = field(default_factory=dict)
-    weights: list = field(default_factory=list)
-    multiply_adds: int = 0
 
 
 def list_layers(path, phase="TRAIN", shapes=None):
@@ -210,7 +184,7 @@ class _Builder:
             single.layer.append(_without_rules(layer))
         result, message = self._build(single)
         if result is None:
-            given = f" of {', '.join(f'{name} ({_text(shape)})' for name, shape in inputs.items())}" if inputs else ""
+            given = f" of {', '.join(f'{name} ({by_x(shape)})' for name, shape in inputs.items())}" if inputs else ""
             self._fault(entry, f"{layer.type} layer {layer.name!r}{given}: Caffe stops with {message!r}; correct its "
                                "fields or its inputs")
             return
@@ -323,8 +297,8 @@ def _kernel_too_large(layer, inputs):
         # pooling rounds up: a cell that is partly outside is valid, a map without a cell is not
         excess = extent - size - 2 * pad[axis] - (stride[axis] - 1 if layer.type == "Pooling" else 0)
         if excess > 0:
-            return (f"the kernel of {layer.type} layer {layer.name!r}, {_text(kernel)}, is larger than its input "
-                    f"{list(inputs)[0]} ({_text(shape)}); reduce kernel_size, or increase pad or the input",
+            return (f"the kernel of {layer.type} layer {layer.name!r}, {by_x(kernel)}, is larger than its input "
+                    f"{list(inputs)[0]} ({by_x(shape)}); reduce kernel_size, or increase pad or the input",
                     PARAMETERS[layer.type], "kernel_size")
     return None
 
@@ -362,7 +336,3 @@ def _nearest(name, names):
     """Return "did you mean ...?" with the nearest of some names, or an empty text."""
     nearest = difflib.get_close_matches(name, list(names), n=1)
     return f"did you mean {nearest[0]!r}?" if nearest else ""
-
-
-def _text(shape):
-    return " x ".join(map(str, shape))

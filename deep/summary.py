@@ -7,7 +7,6 @@ deep.prepare writes, or those of --shape.
 """
 import argparse
 import contextlib
-import math
 import sys
 import tempfile
 
@@ -15,6 +14,7 @@ import numpy as np
 
 from common.arguments import Parser
 from common.errors import run
+from common.layers import to_text
 from common.runs import read_config
 from deep.backend import load_caffe
 from deep.layers import has_phases, list_layers
@@ -22,10 +22,6 @@ from deep.prototxt import DEPLOY
 from deep.trainer import create_solver
 from deep.training_net import PHASES
 from deep.weights import check_weights, net_shapes, read_caffemodel
-
-FLOAT_BYTES = 4
-COLUMNS = ("layer", "type", "kernel", "stride", "pad", "output", "weights", "multiplications", "MiB")
-TEXT_COLUMNS = 6  # the first ones are texts, aligned left; the others numbers
 
 
 def main():
@@ -60,28 +56,6 @@ def _named_shape(text):
     return name, [int(size) for size in sizes]
 
 
-def to_text(layers):
-    """Format layers, a list of deep.layers.Layer, as a table with totals; blobs are counted once."""
-    rows = [COLUMNS]
-    for layer in layers:
-        cells = [layer.name, layer.type, *(_by_x(sizes) for sizes in (layer.kernel, layer.stride, layer.pad))]
-        counts = [f"{sum(map(math.prod, layer.weights)):,}", f"{layer.multiply_adds:,}"]
-        for shape in list(layer.blobs.values()) or [None]:
-            rows.append([*cells, "in place" if shape is None else _by_x(shape) or "one number", *counts,
-                         f"{0 if shape is None else math.prod(shape) * FLOAT_BYTES / 2**20:.2f}"])
-            cells, counts = [""] * len(cells), ["", ""]  # of a further output of the same layer
-    values = sum(math.prod(shape) for layer in layers for shape in layer.blobs.values())
-    rows.append(["total", *[""] * (TEXT_COLUMNS - 1), f"{sum(math.prod(s) for la in layers for s in la.weights):,}",
-                 f"{sum(layer.multiply_adds for layer in layers):,}", f"{values * FLOAT_BYTES / 2**20:.2f}"])
-    widths = [max(map(len, column)) for column in zip(*rows)]
-    return "\n".join("  ".join(cell.ljust(width) if place < TEXT_COLUMNS else cell.rjust(width)
-                               for place, (cell, width) in enumerate(zip(row, widths))) for row in rows)
-
-
-def _by_x(sizes):
-    return " x ".join(map(str, sizes))
-
-
 def summary(weights=None):
     """List the blobs and parameters of the deploy net, and extract the first layer's filters.
 
@@ -94,8 +68,8 @@ def summary(weights=None):
 
     Returns
     -------
-    (dict of str: tuple, dict of str: tuple, float32 (96, 7, 7, 3) or None)
-        Shapes of the blobs for a batch of 1; shapes of the parameters; conv1's filters in `weights`, RGB.
+    (dict of str: tuple, dict of str: tuple, list of Layer, float32 (96, 7, 7, 3) or None)
+        Shapes of the blobs for a batch of 1; shapes of the parameters; the layers; conv1's filters in `weights`, RGB.
 
     Raises
     ------
@@ -107,12 +81,13 @@ def summary(weights=None):
     blobs = {name: tuple(blob.data.shape) for name, blob in net.blobs.items()}
     parameters = {f"{layer}.{kind}": tuple(blob.data.shape) for layer, blobs in net.params.items()
                   for kind, blob in zip(("weights", "bias"), blobs)}
+    layers, _ = list_layers(DEPLOY)
     if weights is None:
-        return blobs, parameters, None
+        return blobs, parameters, layers, None
     read_config(weights, "deep")
-    layers = read_caffemodel(weights)
-    check_weights(layers, net_shapes(DEPLOY), weights)
-    return blobs, parameters, image_filters(layers["conv1"][0])
+    arrays = read_caffemodel(weights)
+    check_weights(arrays, net_shapes(DEPLOY), weights)
+    return blobs, parameters, layers, image_filters(arrays["conv1"][0])
 
 
 def image_filters(kernels):

@@ -10,7 +10,9 @@ from pathlib import Path
 
 from common.arguments import Parser
 from common.errors import UserError, run
+from common.layers import COLUMNS, TEXT_COLUMNS, Layer, layer_rows
 from data.dataset import base_name
+from evaluation.architecture import FIGURE_NUMBERS
 from evaluation.baselines import ONE_HUMAN
 from evaluation.comparable import COUNTS, compare_order, differences, has_same_data, read_table
 from evaluation.formats import to_csv, to_latex, to_markdown
@@ -24,6 +26,11 @@ COUNTERPARTS = {"Shallow Convnet": "shallow", "Deep Convnet": "deep", "Baseline:
                 "Baseline: GBVS": "gbvs", "GBVS": "gbvs", "Baseline: Itti": "itti"}
 HEADINGS = {"SIM": "Similarity", "CC": "CC", "AUC-shuffled": "AUC shuffled", "AUC-Borji": "AUC Borji",
             "AUC-Judd": "AUC Judd", "NSS": "NSS", "KL": "KL", "IG": "IG", "EMD": "EMD"}
+CAPTIONS = {  # of the tables of layers
+    "shallow": "Bias and ReLU of a convolution come after its pooling here: the same result in less time. Slices and "
+               "map are boxes of the paper's figure, not layers.",
+    "deep": "The paper's figure lacks conv8, which its text counts and the authors' released file has. A ReLU works in "
+            "place."}
 PAPER_LINE, OUR_LINE, DIFFERENCE_LINE = "paper", "this run", "difference"  # kinds of lines
 MEASURED_LINE, ORDER_LINE = "measured", "order"
 ORDER_ROW = "Pairs of models in the paper's order"
@@ -118,12 +125,15 @@ def build(scores, nets, roots, preset):
     Returns
     -------
     list of dict
-        The table of this run, then Tables 1 to 6. A table has title, caption, columns (keys), header (all columns
-        as printed) and rows. A row has name, line (paper, this run, difference or measured), cells (text by column),
-        values (numbers by column, None where there is none) and notes (texts of the last columns).
+        The table of this run, Tables 1 to 6, and a table of the layers of each net. A table has title, caption,
+        columns (keys), header (all columns as printed) and rows. A row has name, line (paper, this run, difference or
+        measured), cells (text by column), values (numbers by column, None where there is none) and notes (texts of the
+        last columns).
     """
     return [this_run(scores, preset), table_1(nets), table_2(scores, roots),
-            *(compared(number, scores, nets) for number in (3, 4, 5, 6))]
+            *(compared(number, scores, nets) for number in (3, 4, 5, 6)),
+            *(layer_table(net, [Layer(**layer) for layer in about["layers"]])
+              for net, about in nets.items() if "layers" in about)]
 
 
 def this_run(scores, preset):
@@ -198,6 +208,22 @@ def _load_split(dataset, split, root):
         return load(dataset, split, root)
     except UserError:
         return None
+
+
+def layer_table(net, layers):
+    """Build the table of a net's layers beside Figure 2 or 4."""
+    keys = [column.lower() for column in COLUMNS]
+    rows = []
+    for cells in layer_rows(layers):
+        texts = dict(zip(keys, cells))
+        name = texts.pop("layer") or rows[-1]["name"]  # a further output of the same layer
+        values = {key: float(texts[key].replace(",", "")) for key in keys[TEXT_COLUMNS:] if texts[key]}
+        rows.append({"name": name, "line": OUR_LINE, "values": values, "cells": texts, "notes": []})
+    return _table(f"Layers of the {net} net (Figure {FIGURE_NUMBERS[net]})", keys[1:], rows,
+                  "One image, float32. Kernel, stride and pad: rows x columns. Output: images x channels x rows x "
+                  "columns. Multiplications: of convolutions and dense layers, each with an addition. "
+                  + CAPTIONS[net], headings=[column.capitalize() if column != "MiB" else column
+                                             for column in COLUMNS[1:]], notes=(), first="Layer")
 
 
 def compared(number, scores, nets):

@@ -147,7 +147,7 @@ def test_the_command_prints_the_layers_and_totals(tmp_path):
     process = command("deep.summary", DEPLOY)
     assert process.returncode == 0 and process.stderr == ""
     assert process.stdout.splitlines()[-1].split() == ["total", "25,806,209", "133,722,163,200", "123.65"], "Table 1"
-    assert "relu1" in process.stdout and "in place" in process.stdout
+    assert "relu1" in process.stdout and "as input" in process.stdout
     bad = write(tmp_path / "net.prototxt", INPUT + CONV.replace("kernel_size: 3", "kernel_size: 9"))
     process = command("deep.summary", bad)
     assert process.returncode == 1 and process.stderr.startswith(f"{bad}:2: the kernel of Convolution layer 'conv'")

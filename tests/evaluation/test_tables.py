@@ -37,6 +37,20 @@ def built():
     return {table["title"].split(":")[0]: table for table in build(fake_scores())}
 
 
+def test_layers_have_a_table_per_net():
+    conv = {"name": "conv1", "type": "Convolution", "kernel": [7, 7], "stride": [1, 1], "pad": [3, 3], "blobs": {"conv1": [1, 96, 240, 320]},
+            "weights": [[96, 3, 7, 7], [96]], "multiply_adds": 1_083_801_600}
+    built = tables.build(fake_scores(), {"deep": {**NETS["deep"], "training": None, "layers": [conv]}, "shallow": NETS["shallow"]},
+                         {"scored": None, "train": None}, "demo")
+    *_, table = built
+    assert len(built) == 8 and table["title"] == "Layers of the deep net (Figure 4)"
+    assert table["header"] == ["Layer", "Type", "Kernel", "Stride", "Pad", "Output", "Weights", "Multiplications", "MiB"]
+    assert [row["name"] for row in table["rows"]] == ["conv1", "total"] and table["rows"][0]["values"]["weights"] == 14208
+    assert table["rows"][0]["cells"]["output"] == "1 x 96 x 240 x 320" and table["rows"][1]["cells"]["mib"] == "28.12"
+    assert "| conv1 | Convolution | 7 x 7 | 1 x 1 | 3 x 3 |" in formats.to_markdown(table)
+    assert "Layers of the deep net (Figure 4),conv1,this run,weights,14208.0" in formats.to_csv([table])
+
+
 def rows_of(table, name):
     return {row["line"]: row for row in table["rows"] if row["name"] == name}
 
