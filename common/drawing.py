@@ -19,8 +19,14 @@ def overlay(image, saliency):
     """
     import cv2
 
-    heat = cv2.applyColorMap(stretch(saliency), cv2.COLORMAP_JET)[:, :, ::-1]
-    return cv2.addWeighted(image, 0.5, np.ascontiguousarray(heat), 0.5, 0)
+    return cv2.addWeighted(image, 0.5, heat(saliency), 0.5, 0)
+
+
+def heat(saliency):
+    """Render a map in colours from blue (lowest) to red (highest), uint8 (H, W, 3) RGB; its own range is used."""
+    import cv2
+
+    return np.ascontiguousarray(cv2.applyColorMap(stretch(saliency), cv2.COLORMAP_JET)[:, :, ::-1])
 
 
 def with_points(image, points):

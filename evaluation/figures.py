@@ -1,12 +1,12 @@
 """python -m evaluation.figures: draw the paper's figures for any data set from the files of a run.
 
 Writes to OUT: comparison.png and comparison-maps.png (Figures 1 and 5: image, ground truth and the maps of both nets,
-as heat over the image and as grey maps), architecture-NET.svg and .png (Figures 2 and 4), filters-NET.png (Figure 3),
-curves-NET.png (loss and learning rate during training) and scatter.png (scores per image, one net against the other).
-A figure is left out if a file that it needs is missing; the command that makes the file is printed. The exit code is 1
-if a file is damaged or no figure could be drawn.
+as heat over the image and as grey maps; six test images at evenly spaced ranks of the deep net's CC, from the best to
+the worst), examples/ (the same images and maps as single files, for the report), architecture-NET.svg and .png (Figures
+2 and 4), filters-NET.png (Figure 3), curves-NET.png (loss and learning rate during training) and scatter.png (scores
+per image, one net against the other). A figure is left out if a file that it needs is missing; the command that makes
+the file is printed. The exit code is 1 if a file is damaged or no figure could be drawn.
 """
-import csv
 import math
 import shlex
 import sys
@@ -19,12 +19,12 @@ from common.arguments import Parser
 from common.drawing import GAP, overlay, stretch, strip
 from common.errors import UserError, run
 from common.images import write_png
-from data.options import add_dataset_arguments, add_training_arguments, open_dataset
+from data.options import add_dataset_arguments, add_training_arguments
 from evaluation import architecture
 from evaluation.canvas import new_figure, save
+from evaluation.examples import choose_examples, open_examples, read_metric, write_examples
 
 COLUMNS = ("Image", "Ground truth", "Shallow net", "Deep net")
-ROWS = 6  # images in a comparison
 CELL_WIDTH, HEADER = 320, 34  # pixels
 FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels; the width is an upper limit
 # two of Okabe and Ito's colours, which colour-blind readers can distinguish; a net has the same colour in all figures
@@ -97,9 +97,14 @@ def _plan(args):
         summaries[net] = [(Path(f"{summary}{suffix}"), _module("models.summary", *model, "--out", summary))
                           for suffix in (".json", ".npy")]
 
-    compare = partial(comparison, args.dataset, args.data_root, args.predictions, split=args.split)
-    yield "comparison.png", maps.values(), compare
-    yield "comparison-maps.png", maps.values(), partial(compare, style="map")
+    def with_examples(draw, path):
+        examples = choose_examples(scores["deep"][0])
+        draw(examples, open_examples(examples, args.dataset, args.data_root, args.predictions, args.split), path)
+
+    needed = [*maps.values(), scores["deep"]]
+    yield "comparison.png", needed, partial(with_examples, lambda _, opened, path: comparison(opened, path))
+    yield "comparison-maps.png", needed, partial(with_examples, lambda _, opened, path: comparison(opened, path, "map"))
+    yield "examples", needed, partial(with_examples, write_examples)
     for net in COLOURS:
         for suffix in (".svg", ".png"):
             yield (f"architecture-{net}{suffix}", summaries[net][:1],
@@ -126,37 +131,20 @@ def _draw_filters(file, net, path):
     filters(read_filters(file), path, f"{net.capitalize()} net, filters of the first layer")
 
 
-def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay", split=None):
+def comparison(opened, path, style="overlay"):
     """Draw images in rows: image, ground truth, shallow net, deep net.
 
     Parameters
     ----------
-    dataset, root : see `data.dataset.load`
-    predictions : path of a folder with shallow/predictions.h5 and deep/predictions.h5
+    opened : iterable, as from `evaluation.examples.open_examples`
     path : path of the PNG to write
-    rows : int
-        Number of images, spread evenly over the split.
     style : "overlay" or "map"
         Maps as heat over the image, or as grey maps as the paper prints them.
-    split : str or None
-        None: the split that is scored.
     """
-    from data.dataset import scored_split
-    from data.maps import open_maps
-
     draw = {"overlay": overlay, "map": grey_map}[style]
-    samples = open_dataset(dataset, split or scored_split(dataset), root)
-    maps = [open_maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
-    with_density = [index for index, sample in enumerate(samples) if sample.has_density]
-    if not with_density:
-        raise UserError(f"{dataset} {samples.split}: has no image with fixations or a density map to draw")
-    places = np.linspace(0, len(with_density) - 1, min(rows, len(with_density))).round().astype(int)
     strips = [_header(COLUMNS, CELL_WIDTH)]
-    for place in places:
-        sample = samples[with_density[place]]
-        cells = [sample.image, *(draw(sample.image, saliency) for saliency in
-                                 (sample.density, *(predictions_of_net[sample.name] for predictions_of_net in maps)))]
-        strips.append(strip(cells, CELL_WIDTH))
+    for image, maps in opened:
+        strips.append(strip([image, *(draw(image, saliency) for saliency in maps)], CELL_WIDTH))
     write_png(path, np.concatenate(strips), small=True)
 
 
@@ -318,7 +306,7 @@ def paired_scores(first_csv, second_csv, metric):
     UserError
         A file lacks the metric, or the files have no image in common.
     """
-    first, second = (_read_scores(path, metric) for path in (first_csv, second_csv))
+    first, second = (read_metric(path, metric) for path in (first_csv, second_csv))
     names = [name for name in first if name in second]
     if not names:
         raise UserError(f"{first_csv}, {second_csv}: no image in common; score both nets on the same data set")
@@ -331,14 +319,6 @@ def fraction_better(shallow, deep):
     if not len(deep):
         return "undefined on every image"
     return f"deep net better on {np.mean(deep > shallow):.0%} of {len(deep)} images"
-
-
-def _read_scores(path, metric):
-    with open(path, newline="", encoding="utf-8") as handle:
-        try:
-            return {row["name"]: float(row[metric]) for row in csv.DictReader(handle)}
-        except (KeyError, ValueError, TypeError) as error:
-            raise UserError(f"{path}: has no readable scores of {metric} ({error!r}); score again") from error
 
 
 def _header(titles, width):

@@ -6,12 +6,12 @@ import pytest
 from PIL import Image
 
 from common.errors import UserError
-from common.files import write_json
+from common.files import read_json, write_json
 from common.layers import Layer, layer_rows, to_text
 from common.runs import Log
 from data import load
 from data.maps import write_maps
-from evaluation import architecture, canvas, figures
+from evaluation import architecture, canvas, examples, figures
 from tests.conftest import command
 
 HEAD = "name,SIM,CC,AUC-shuffled,AUC-Borji,AUC-Judd\n"
@@ -55,15 +55,15 @@ def inputs(tmp_path_factory):
     dataset = load("synthetic", "test")
     for net in ("shallow", "deep"):
         with write_maps(folder / f"maps/{net}/predictions.h5", net) as store:
-            for index in np.linspace(0, len(dataset) - 1, figures.ROWS).round().astype(int):
-                sample = dataset[int(index)]
+            for index in range(examples.COUNT):
+                sample = dataset[index]
                 store(sample.name, sample.density if net == "shallow" else np.ones(sample.shape))
         write_log(folder / f"runs/{net}", net, 12)
     for name in ("scores", "filters"):
         (folder / name).mkdir()
     rng = np.random.default_rng(0)
-    write_scores(folder / "scores/shallow.csv", {f"image{i}": rng.random(5) for i in range(20)})
-    write_scores(folder / "scores/deep.csv", {f"image{i}": rng.random(5) for i in range(20)})
+    for net in ("shallow", "deep"):
+        write_scores(folder / f"scores/{net}.csv", {name: rng.random(5) for name in dataset.names[:examples.COUNT]})
     for net in ("shallow", "deep"):
         write_json(folder / f"filters/{net}.json", {"layers": [asdict(layer) for layer in LAYERS]})
     np.save(folder / "filters/shallow.npy", rng.random((32, 5, 5, 3), np.float32))
@@ -80,12 +80,12 @@ def draw(inputs, out, **changed):
 def test_the_command_draws_every_figure(inputs, tmp_path):
     process = draw(inputs, tmp_path)
     assert process.returncode == 0 and process.stderr == "", process.stderr
-    names = ["comparison.png", "comparison-maps.png", *ARCHITECTURES, "filters-shallow.png", "filters-deep.png", "curves-shallow.png",
+    names = ["comparison.png", "comparison-maps.png", "examples", *ARCHITECTURES, "filters-shallow.png", "filters-deep.png", "curves-shallow.png",
              "curves-deep.png", "scatter.png"]
     assert process.stdout.split() == [str(tmp_path / name) for name in names]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     overlaid, maps = (pixels(tmp_path / name) for name in names[:2])
-    assert overlaid.shape == maps.shape == (figures.HEADER + figures.ROWS * (240 + figures.GAP), 4 * 328 - 8, 3)
+    assert overlaid.shape == maps.shape == (figures.HEADER + examples.COUNT * (240 + figures.GAP), 4 * 328 - 8, 3)
     first = maps[figures.HEADER:figures.HEADER + 240]
     np.testing.assert_array_equal(first[:, :320], overlaid[figures.HEADER:figures.HEADER + 240, :320])  # the image
     np.testing.assert_array_equal(first[:, 328:648], first[:, 656:976])  # ground truth, and the net whose maps equal it
@@ -122,8 +122,8 @@ def test_damaged_files_are_named_and_the_other_figures_drawn(inputs, tmp_path):
     assert "shallow.npy: damaged, or not an .npy" in process.stderr and "deep.npy: holds an array (5,)" in process.stderr
     assert "shallow.json: has no list of layers" in process.stderr and "deep.json: has no list of layers" in process.stderr
     assert "shallow.csv: has no readable scores of CC" in process.stderr and "contains no training" in process.stderr
-    assert {path.name for path in (tmp_path / "out").iterdir()} == {"comparison.png", "comparison-maps.png",
-                                                                   "curves-shallow.png"}
+    assert "examples left out: synthetic test: has no image 'other', which the scores name; score again" in process.stderr
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"curves-shallow.png"}
 
 
 def test_no_files_at_all_are_an_error(tmp_path):
@@ -244,3 +244,28 @@ def test_the_table_of_layers_counts_every_blob_once():
     two = layer_rows([Layer("data", "HDF5Data", blobs={"data": [2, 3], "label": [2]})])
     assert [row[0] for row in two] == ["data", "", "total"] and [row[5] for row in two] == ["2 x 3", "2", ""]
     assert len({len(line) for line in to_text(LAYERS).splitlines()}) == 1
+
+
+def test_examples_have_evenly_spaced_ranks(tmp_path):
+    scores = write_scores(tmp_path / "deep.csv", {f"image{i:02}": [0, i / 100, 0, 0, 0] for i in range(21)})
+    chosen = examples.choose_examples(scores, 5)
+    assert [(example["name"], example["rank"]) for example in chosen] == [
+        ("image20", 1), ("image15", 6), ("image10", 11), ("image05", 16), ("image00", 21)]
+    assert chosen[1]["score"] == pytest.approx(0.15) and {example["total"] for example in chosen} == {21}
+    write_scores(scores, {"b": [1, 0.5, 1, 1, 1], "a": [1, 0.5, 1, 1, 1], "c": [1, "nan", 1, 1, 1]})
+    assert [example["name"] for example in examples.choose_examples(scores)] == ["a", "b"]
+    with pytest.raises(UserError, match="no image with a CC to choose examples by"):
+        examples.choose_examples(write_scores(scores, {"c": ["nan"] * 5}))
+
+
+def test_examples_are_written_small_for_the_report(tmp_path):
+    image, density = np.full((1200, 1600, 3), 90, np.uint8), np.eye(1200, 1600, dtype=np.float32)
+    small = np.full((1, 1, 3), 200, np.uint8), [np.ones((1, 1), np.float32)] * 3  # an image of one pixel
+    chosen = [{"name": name, "score": 0.5, "rank": 1, "total": 2} for name in ("large", "pixel")]
+    examples.write_examples(chosen, [(image, [density] * 3), small], tmp_path / "examples")
+    assert pixels(tmp_path / "examples/0-truth.jpg").shape == (480, 640, 3) and pixels(tmp_path / "examples/1-deep.jpg").shape == (1, 1, 3)
+    listed = read_json(tmp_path / "examples/examples.json")
+    assert listed["examples"] == chosen and listed["rule"].startswith("2 of 2 test images at evenly spaced ranks of the deep net's CC")
+    assert len(list((tmp_path / "examples").iterdir())) == 9
+    figures.comparison([small], tmp_path / "comparison.png")
+    assert pixels(tmp_path / "comparison.png").shape[0] == figures.HEADER + 320 + figures.GAP
