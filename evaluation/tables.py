@@ -60,7 +60,7 @@ def main():
 
     out = Path(args.out)
     scores = read_scores(args.scores)
-    nets = {net: read_json(Path(args.nets) / f"{net}.json") for net in ("shallow", "deep")}
+    nets = read_nets(args.nets)
     runs = {Path(folder).name: read_json(Path(folder) / "config.json") for folder in args.runs}
     tables = build(scores, nets, {"scored": args.data_root, "train": args.train_root or args.data_root}, args.preset)
     write_text(out / f"{args.name}.md", "\n".join(to_markdown(table) for table in tables))
@@ -71,6 +71,30 @@ def main():
     print(to_markdown(tables[0]))
     print(f"{out / args.name}.md, .csv and .tex: this table, and Tables 1 to 6 beside the paper's\n"
           f"{out / 'index.html'}: all tables and figures; open it in a browser")
+
+
+def read_nets(folder):
+    """Read the files that models.summary wrote to a folder; a run may have one net alone.
+
+    Returns
+    -------
+    dict of dict by net
+
+    Raises
+    ------
+    UserError
+        The folder has no such file, or one is damaged or of another program.
+    """
+    from common.files import read_json
+
+    nets = {net: read_json(path) for net in FIGURE_NUMBERS if (path := Path(folder) / f"{net}.json").is_file()}
+    if not nets:
+        raise UserError(f"{folder}: has neither shallow.json nor deep.json; write them with models.summary --out "
+                        "FOLDER/NET first")
+    for net, about in nets.items():
+        if not {"values", "memory"} <= about.keys():
+            raise UserError(f"{folder}/{net}.json: not a file of models.summary; write it again")
+    return nets
 
 
 def read_scores(folder):
@@ -96,11 +120,11 @@ def read_scores(folder):
         try:
             about[model] = [score[key] for key in ("train", "dataset", "edition", "split", "images", "convention",
                                                    "seed")]
-            missing = set(METRICS) - set(score["metrics"])
+            missing = [metric for metric in METRICS if metric not in score["metrics"]]
         except (KeyError, TypeError) as error:
-            missing = [error]
+            raise UserError(f"{folder}/{model}.json: not a file of evaluation.score; score again") from error
         if missing:
-            raise UserError(f"{folder}/{model}.json: not a file of evaluation.score; score again")
+            raise UserError(f"{folder}/{model}.json: lacks {', '.join(missing)}; score again")
         first = next(iter(about))
         if about[model] != about[first]:
             raise UserError(f"{folder}/{model}.json: is of {about[model]}, but {first}.json is of {about[first]}; "
@@ -162,17 +186,20 @@ def table_1(nets):
         measured = {net: nets[net].get("measured", {}).get(name) for net in nets}
         if any(measured.values()):
             rows.append(_row(name, MEASURED_LINE, measured, "{:.0f}", ["growth of the process on this machine"]))
-    count = {net: nets[net]["values"]["parameters"] for net in nets}
-    error = nets["shallow"]["memory"]["Parameters"] - float(read_table(1)[1]["shallow"])
-    return _table("Table 1: memory, MiB of float32", ("shallow", "deep"), rows,
-                  f"One image. {count['shallow']:,} and {count['deep']:,} parameters; training counts the data "
-                  f"twice. The paper's parameters of the shallow net are {error:.2f} MiB short of the sum over its own "
-                  "layers, and so are both totals: an error in the paper. Other differences are rounding: the paper "
-                  "adds rounded numbers. Comparable: yes, it is the same count. Measured: growth of a process that "
-                  "trains or predicts on one image. This includes gradients and momentum, which the paper does not "
-                  "count, and buffers of the engine and the matrix library, such as Caffe's column buffer of each "
-                  "convolution.",
-                  headings=("Shallow", "Deep"), notes=("Source",), first="Memory")
+    counts = " and ".join(f"{about['values']['parameters']:,}" for about in nets.values())
+    missing = "".join(f"This run has no {net} net. " for net in FIGURE_NUMBERS if net not in nets)
+    fault = ""
+    if "shallow" in nets:
+        error = nets["shallow"]["memory"]["Parameters"] - float(read_table(1)[1]["shallow"])
+        fault = (f"The paper's parameters of the shallow net are {error:.2f} MiB short of the sum over its own layers, "
+                 "and so are both totals: an error in the paper. ")
+    return _table("Table 1: memory, MiB of float32", tuple(nets), rows,
+                  f"One image. {counts} parameters; training counts the data twice. {missing}{fault}Other differences "
+                  "are rounding: the paper adds rounded numbers. Comparable: yes, it is the same count. Measured: "
+                  "growth of a process that trains or predicts on one image. This includes gradients and momentum, "
+                  "which the paper does not count, and buffers of the engine and the matrix library, such as Caffe's "
+                  "column buffer of each convolution.",
+                  headings=[net.capitalize() for net in nets], notes=("Source",), first="Memory")
 
 
 def table_2(scores, roots):
@@ -239,7 +266,7 @@ def compared(number, scores, nets):
         if model in scores and has_same_data(label, scores[model]):
             ours = _ours(scores[model], printed["model"], TABLE_METRICS)
             rows.append(ours)
-            reasons[printed["model"]] = differences(scores[model], nets[model].get("training"))
+            reasons[printed["model"]] = differences(scores[model], nets.get(model, {}).get("training"))
             if not reasons[printed["model"]]:
                 rows.append(_difference(row, ours))
     sentences = []

@@ -285,7 +285,7 @@ def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     write_json(tmp_path / "run/config.json", {"net": "deep", "settings": {"rate": "<0.01>"}, "versions": {"numpy": "1"}})
     for name in ("first", "second"):
         (tmp_path / "figures" / name).mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / f"figures/{name}/comparison.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / f"figures/{name}/scatter.png")
         process = command("evaluation.tables", "--scores", tmp_path / "scores", "--nets", tmp_path / "nets", "--runs",
                           tmp_path / "run", "--figures", tmp_path / "figures", "--name", name, "--out", tmp_path / "out")
         assert process.returncode == 0, process.stderr
@@ -294,7 +294,7 @@ def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     page = (tmp_path / "out/index.html").read_text()
     assert page.index('id="second"') < page.index('id="first"') and page.count("data:image/png;base64,") == 2
     assert 'src="http' not in page and "href=\"http" not in page and "&lt;0.01&gt;" in page
-    assert all(page.count(f"<h2>Table {number}:") == 2 for number in range(1, 7))
+    assert all(page.count(f"<h4>Table {number}:") == 2 for number in range(1, 7))
     assert page.count('id="claims"') == 1 and "149 claims: " in page and "Figures 1 and 5 show image" in page
 
 
@@ -310,7 +310,8 @@ def test_a_damaged_score_file_is_named(tmp_path):
 def test_scores_of_different_images_are_not_mixed(tmp_path):
     from common.files import write_json
     scores = fake_scores()
-    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, "not a file of evaluation.score")):
+    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, "lacks SIM, CC"),
+                              ({"metrics": None}, "not a file of evaluation.score")):
         write_json(tmp_path / "shallow.json", scores["shallow"])
         write_json(tmp_path / "bms.json", {**scores["bms"], **change})
         with pytest.raises(UserError, match=complaint):
