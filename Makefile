@@ -34,7 +34,8 @@ MEANS ?= training
 SKIP_BAD ?=
 WEIGHTS ?=
 IMAGES ?=
-OUT ?= build/maps
+IMAGE ?=
+OUT ?=
 OPTIONS ?=
 FORMATS ?=
 MODEL ?=
@@ -45,7 +46,7 @@ PYTHON ?=
 CAFFE_SRC ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD \
-  WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
+  WEIGHTS IMAGES IMAGE OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS PYTHON \
   CAFFE_SRC
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
@@ -60,7 +61,7 @@ ifneq ($(words $(DATASET)) $(words $(TRAIN)) $(words $(TEST)),1 1 1)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
-export CAFFE_SRC PYTHON OSIE IMAGES
+export CAFFE_SRC PYTHON OSIE IMAGES IMAGE
 
 # ---- What follows from them ------------------------------------------------------------------------------------------
 
@@ -95,7 +96,7 @@ TABLES := build/tables/$(RUN).json
 # Commands write files completely or not at all, so make must not delete them after a failure or Ctrl-C.
 .PRECIOUS: $(SHALLOW_DATA) $(DEEP_DATA) $(SHALLOW) $(DEEP) $(PREDICTIONS) $(SCORES) $(NETS) $(FIGURES) $(TABLES)
 
-.PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
+.PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict try \
   reproduce-tables figures claims fetch test test-caffe bench lint clean clean-runs
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
@@ -122,6 +123,8 @@ help:
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."]'
 	@echo '                            or SPLIT=test with DATASET=name: the images of a data set    [FORMATS=lsun|salicon|mit300]'
+	@echo '  make try                maps of both nets and the classical models side by side: IMAGE=photo.jpg'
+	@echo '                            [WEIGHTS="shallow.npz deep.caffemodel"] [OUT=folder]'
 	@echo '  make figures            draw Figures 1 to 5, training curves and scores: build/figures/*/'
 	@echo '  make claims             run the experiments behind the paper'"'"'s remarks, print the ledger   [EXPERIMENTS="names"]'
 	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
@@ -243,8 +246,12 @@ PREDICT_NET := $(or $(NET),deep)
 PREDICT_WEIGHTS := $(or $(WEIGHTS),$(if $(filter shallow,$(PREDICT_NET)),$(SHALLOW),$(DEEP)))
 # IMAGES, or with SPLIT the images of a data set; the deep net needs Caffe, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
-	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(OUT)" \
+	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(or $(OUT),build/maps)" \
 	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+
+# with fetched weights or those of the newest runs in build/; Caffe is used if it is built, otherwise OpenCV
+try: | $(READY_ENV)
+	@$(PY) -m models.compare --images "$$IMAGE" $(if $(WEIGHTS),--weights $(WEIGHTS)) --out "$(or $(OUT),build/try)"
 
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arguments import Parser
-from common.drawing import GAP, overlay, stretch, strip
+from common.drawing import overlay, stretch, strip, title_strip
 from common.errors import UserError, run
 from common.images import write_png
 from data.options import add_dataset_arguments, add_training_arguments
@@ -25,7 +25,7 @@ from evaluation.canvas import new_figure, save
 from evaluation.examples import choose_examples, open_examples, read_metric, write_examples
 
 COLUMNS = ("Image", "Ground truth", "Shallow net", "Deep net")
-CELL_WIDTH, HEADER = 320, 34  # pixels
+CELL_WIDTH = 320  # pixels
 FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels; the width is an upper limit
 # two of Okabe and Ito's colours, which colour-blind readers can distinguish; a net has the same colour in all figures
 COLOURS = {"shallow": "#D55E00", "deep": "#0072B2"}
@@ -142,7 +142,7 @@ def comparison(opened, path, style="overlay"):
         Maps as heat over the image, or as grey maps as the paper prints them.
     """
     draw = {"overlay": overlay, "map": grey_map}[style]
-    strips = [_header(COLUMNS, CELL_WIDTH)]
+    strips = [title_strip(COLUMNS, CELL_WIDTH)]
     for image, maps in opened:
         strips.append(strip([image, *(draw(image, saliency) for saliency in maps)], CELL_WIDTH))
     write_png(path, np.concatenate(strips), small=True)
@@ -171,7 +171,7 @@ def filters(array, path, title):
         top, left = pitch * divmod(index, across)
         sheet[top:top + rows * factor, left:left + columns * factor] = np.kron(
             stretch(values), np.ones((factor, factor, 1), np.uint8))
-    write_png(path, np.concatenate([_header([title], sheet.shape[1]), sheet]), small=True)
+    write_png(path, np.concatenate([title_strip([title], sheet.shape[1]), sheet]), small=True)
 
 
 def read_filters(path):
@@ -319,17 +319,6 @@ def fraction_better(shallow, deep):
     if not len(deep):
         return "undefined on every image"
     return f"deep net better on {np.mean(deep > shallow):.0%} of {len(deep)} images"
-
-
-def _header(titles, width):
-    """Render a white strip with a title above each column of this width."""
-    import cv2
-
-    header = np.full((HEADER, len(titles) * (width + GAP) - GAP, 3), 255, np.uint8)
-    for column, title in enumerate(titles):
-        cv2.putText(header, title, (column * (width + GAP), HEADER - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7,
-                    (30, 30, 30), 1, cv2.LINE_AA)
-    return header
 
 
 if __name__ == "__main__":

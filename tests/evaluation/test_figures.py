@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from common import drawing
 from common.errors import UserError
 from common.files import read_json, write_json
 from common.layers import Layer, layer_rows, to_text
@@ -85,9 +86,9 @@ def test_the_command_draws_every_figure(inputs, tmp_path):
     assert process.stdout.split() == [str(tmp_path / name) for name in names]
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
     overlaid, maps = (pixels(tmp_path / name) for name in names[:2])
-    assert overlaid.shape == maps.shape == (figures.HEADER + examples.COUNT * (240 + figures.GAP), 4 * 328 - 8, 3)
-    first = maps[figures.HEADER:figures.HEADER + 240]
-    np.testing.assert_array_equal(first[:, :320], overlaid[figures.HEADER:figures.HEADER + 240, :320])  # the image
+    assert overlaid.shape == maps.shape == (drawing.HEADER + examples.COUNT * (240 + drawing.GAP), 4 * 328 - 8, 3)
+    first = maps[drawing.HEADER:drawing.HEADER + 240]
+    np.testing.assert_array_equal(first[:, :320], overlaid[drawing.HEADER:drawing.HEADER + 240, :320])  # the image
     np.testing.assert_array_equal(first[:, 328:648], first[:, 656:976])  # ground truth, and the net whose maps equal it
     assert first[:, 328:648].max() > 200 and np.ptp(first[:, 328:648], axis=2).max() == 0  # grey
     assert first[:, 984:].max() == 0  # constant
@@ -138,7 +139,7 @@ def test_filters_are_squares_of_pixels(count, size, across, tmp_path):
     figures.filters(values, tmp_path / "filters.png", "title")
     factor = figures.FILTER_WIDTH // size
     pitch = size * factor + figures.FILTER_GAP
-    sheet = pixels(tmp_path / "filters.png")[figures.HEADER:]
+    sheet = pixels(tmp_path / "filters.png")[drawing.HEADER:]
     assert sheet.shape == (count // across * pitch - figures.FILTER_GAP, across * pitch - figures.FILTER_GAP, 3)
     top, left = pitch * np.array(divmod(count - 1, across))
     last = sheet[top:top + size * factor, left:left + size * factor]
@@ -150,7 +151,7 @@ def test_filters_are_squares_of_pixels(count, size, across, tmp_path):
 
 def test_constant_filters_are_drawn_black(tmp_path):
     figures.filters(np.full((32, 5, 5, 3), 0.1), tmp_path / "filters.png", "constant")
-    assert (pixels(tmp_path / "filters.png")[figures.HEADER + 1, 1] == 0).all()
+    assert (pixels(tmp_path / "filters.png")[drawing.HEADER + 1, 1] == 0).all()
 
 
 @pytest.mark.parametrize("net", COLUMNS)
@@ -268,4 +269,4 @@ def test_examples_are_written_small_for_the_report(tmp_path):
     assert listed["examples"] == chosen and listed["rule"].startswith("2 of 2 test images at evenly spaced ranks of the deep net's CC")
     assert len(list((tmp_path / "examples").iterdir())) == 9
     figures.comparison([small], tmp_path / "comparison.png")
-    assert pixels(tmp_path / "comparison.png").shape[0] == figures.HEADER + 320 + figures.GAP
+    assert pixels(tmp_path / "comparison.png").shape[0] == drawing.HEADER + 320 + drawing.GAP
