@@ -11,6 +11,11 @@ document.getElementById("theme").addEventListener("click", () => {
   remember(page.dataset.theme);
 });
 
+// ---- a link to a run opens it ----------------------------------------------------------------------------------------
+document.querySelectorAll('nav a[href^="#"]').forEach(link => link.addEventListener("click", () => {
+  document.getElementById(decodeURIComponent(link.hash.slice(1))).open = true;
+}));
+
 // ---- tables: a group of lines, such as paper and this run, is one tbody and stays together ---------------------------
 const status = document.getElementById("status");
 function sort(table, column, direction) {

@@ -137,6 +137,9 @@ def test_sliders_views_enlarged_images_and_themes_work(page, tmp_path):
     result.themes = [before, colour()];
     document.querySelector("details.part > summary").click();
     result.folded = !document.querySelector("details.part").open;
+    document.getElementById("claims").open = false;
+    document.querySelector('nav a[href="#claims"]').click();
+    result.linked = document.getElementById("claims").open;
     result.unnamed = [...document.querySelectorAll("button, input, img")].filter(e => !(e.textContent.trim() || e.ariaLabel || e.alt || e.labels?.length)).length;
     return result;
     """
@@ -144,7 +147,7 @@ def test_sliders_views_enlarged_images_and_themes_work(page, tmp_path):
     assert messages == []
     assert result["first"] == ["deep"] and result["then"] == ["truth"] and result["clip"] == "inset(0px 0px 0px 20%)"
     assert result["open"] and result["focus"] and result["copy"] == ["75%", "20%"]
-    assert result["themes"] == ["rgb(255, 255, 255)", "rgb(21, 24, 28)"] and result["folded"]
+    assert result["themes"] == ["rgb(255, 255, 255)", "rgb(21, 24, 28)"] and result["folded"] and result["linked"]
     assert result["unnamed"] == 0, "each button, slider and image has a name for screen readers"
 
 
