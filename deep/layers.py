@@ -23,6 +23,7 @@ PARAMETERS = {"Convolution": "convolution_param", "Deconvolution": "convolution_
 DENSE = {**{name: PARAMETERS[name] for name in ("Convolution", "Deconvolution")}, "InnerProduct": "inner_product_param"}
 # layers without input whose sizes are in the prototxt; others read a file, which need not exist yet
 SIZED = ("Input", "DummyData", "Parameter", "MemoryData")
+SOLVER_FIELDS = ("net", "base_lr", "lr_policy", "max_iter")
 PREPARED = {INPUT: 3, TARGET: 1}  # channels of the blobs that deep.prepare writes
 
 
@@ -57,6 +58,9 @@ def list_layers(path, phase="TRAIN", shapes=None):
         The file is missing or is no text, or Caffe is not built.
     """
     text, faults = check_fields(path, messages().NetParameter())
+    solver = [entry.line for entry in read_fields(text).children if entry.name in SOLVER_FIELDS]
+    if solver:
+        return [], [Fault(solver[0], "a setting of a solver; give the prototxt of the net, not that of the solver")]
     if faults:
         return [], [Fault(*fault) for fault in faults]
     message = parse_prototxt(path, messages().NetParameter())
@@ -213,7 +217,7 @@ class _Builder:
                             "hdf5_data_param")
                 return None
             if shape is None:
-                self._fault(entry, f"the size of {top!r} is in a file that is not there; give it: --shape "
+                self._fault(entry, f"the size of {top!r} is in a file that is not read here; give it: --shape "
                                    f"{top}=2x3x240x320", ("top", index))
                 return None
             shapes[top] = list(shape)

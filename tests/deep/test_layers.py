@@ -7,7 +7,7 @@ import pytest
 from common.errors import UserError
 from deep.backend import load_caffe
 from deep.layers import has_phases, list_layers
-from deep.prototxt import DEPLOY, TRAIN_VAL, read_fields
+from deep.prototxt import DEPLOY, SOLVER, TRAIN_VAL, read_fields
 from tests.conftest import command, one_line, python
 from tests.fixtures.vgg import vgg_cnn_m
 
@@ -163,5 +163,7 @@ def test_files_that_are_no_nets_give_one_line(tmp_path):
     with pytest.raises(UserError, match="No such file"):
         list_layers(tmp_path / "gone.prototxt")
     assert "'data=0x3' is not NAME=2x3x240x320" in one_line(command("deep.summary", DEPLOY, "--shape", "data=0x3"))
+    _, (fault,) = list_layers(SOLVER)
+    assert "a setting of a solver; give the prototxt of the net" in fault.text and fault.line == 4
     process = command("deep.summary", write(tmp_path / "empty.prototxt", ""))
     assert "empty.prototxt:1: has no layer" in process.stderr and process.returncode == 1
