@@ -66,8 +66,8 @@ def list_layers(path, phase="TRAIN", shapes=None):
     message = parse_prototxt(path, messages().NetParameter())
     if message.layers:
         line = next(entry.line for entry in read_fields(text).children if entry.name == "layers")
-        tool = "build/caffe/build/tools/upgrade_net_proto_text OLD NEW"
-        return [], [Fault(line, f"the old format, with 'layers'; write each as 'layer', or convert the file: {tool}")]
+        return [], [Fault(line, "the old format, with 'layers'; write each as 'layer', and types as in type: "
+                                "\"Convolution\"")]
     if not message.layer:
         return [], [Fault(1, "has no layer; give a file with a net, such as deep/deploy.prototxt")]
     with tempfile.TemporaryDirectory() as folder:
@@ -91,11 +91,16 @@ def _check_net(text, phase, shapes, out, log):
     from google.protobuf import text_format
 
     net = text_format.Parse(text, messages().NetParameter())
-    entries = [entry for entry in read_fields(text).children if entry.name == "layer"]
+    root = read_fields(text)
+    entries = [entry for entry in root.children if entry.name == "layer"]
+    entries += entries[-1:] * (len(net.layer) - len(entries))  # of a list, layer: [{...}, {...}], which is one entry
     layers = [(layer, entry) for layer, entry in zip(net.layer, entries) if in_phase(layer, phase)]
-    if len(net.input_shape) or len(net.input_dim):
-        layers.insert(0, _legacy_input(net, read_fields(text)))
     builder = _Builder(phase, shapes, log)
+    if len(net.input_shape) or len(net.input_dim):
+        layers.insert(0, _legacy_input(net, root))
+        if not net.input_shape and len(net.input_dim) != 4 * len(net.input):
+            builder.faults.append((root.line_of("input_dim"), f"input_dim is given {len(net.input_dim)} times for "
+                                                              f"{len(net.input)} inputs; give it 4 times for each"))
     for layer, entry in layers:
         builder.add(layer, entry)
     if not builder.faults and not builder.unsized:

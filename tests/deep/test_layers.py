@@ -91,6 +91,11 @@ def test_another_net_in_the_older_form_of_inputs_is_listed(tmp_path):
     older = 'name: "older"\ninput: "data"\ninput_dim: 1 input_dim: 4\ninput_dim: 8 input_dim: 8\n' + CONV
     layers, faults = list_layers(write(tmp_path / "older.prototxt", older))
     assert faults == [] and layers[1].blobs == {"conv": [1, 4, 6, 6]}
+    _, (fault,) = list_layers(write(tmp_path / "older.prototxt", older.replace("input_dim: 8 input_dim: 8", "input_dim: 8")))
+    assert fault.line == 3 and "input_dim is given 3 times for 1 inputs; give it 4 times for each" in fault.text
+    listed = INPUT + "layer: [" + CONV.strip()[6:] + "," + CONV.strip()[6:].replace('"conv"', '"b"').replace("kernel_size: 3", "kernel_size: 9") + "]"
+    layers, (fault,) = list_layers(write(tmp_path / "list.prototxt", listed))
+    assert [layer.name for layer in layers] == ["data", "conv"] and fault.line == 2 and "Convolution layer 'b'" in fault.text
     dense = INPUT + 'layer { name: "fc" type: "InnerProduct" bottom: "data" top: "fc" inner_product_param { num_output: 10 TRANSPOSE } }'
     for transpose in ("", "transpose: true"):
         layers, faults = list_layers(write(tmp_path / "dense.prototxt", dense.replace("TRANSPOSE", transpose)))
