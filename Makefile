@@ -37,7 +37,8 @@ SKIP_BAD ?=
 JOBS ?=
 WEIGHTS ?=
 IMAGES ?=
-OUT ?= build/maps
+IMAGE ?=
+OUT ?=
 OPTIONS ?=
 FORMATS ?=
 MODEL ?=
@@ -52,7 +53,7 @@ PLATFORMS ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG \
   ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS \
-  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG NPROC
+  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG NPROC IMAGE
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -70,7 +71,7 @@ ifneq ($(filter-out theano caffe torch,$(ENGINE)),)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
-export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES
+export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES IMAGE
 
 # ---- What follows from them ------------------------------------------------------------------------------------------
 
@@ -109,7 +110,7 @@ TABLES := build/tables/$(RUN).json
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
   reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs test-faults \
-  shallow-engine deep-engine
+  shallow-engine deep-engine try
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -137,7 +138,9 @@ help:
 	@echo '  make predict            predict saliency maps: IMAGES="images folders videos"  [NET=shallow|deep] [OUT=folder]'
 	@echo '                            [WEIGHTS=file] [FORMATS="png overlay npy"] [OPTIONS="name=value ..."] [ENGINE=torch] [DEVICE=cuda|cpu]'
 	@echo '                            or SPLIT=test with DATASET=name: the images of a data set    [FORMATS=lsun|salicon|mit300]'
-	@echo '  make figures            draw Figures 1, 3 and 5, training curves and scores: build/figures/*/*.png'
+	@echo '  make try                maps of both nets and the classical models side by side: IMAGE=photo.jpg'
+	@echo '                            [WEIGHTS="shallow.npz deep.caffemodel"] [OUT=folder]'
+	@echo '  make figures            draw Figures 1 to 5, training curves and scores: build/figures/*/'
 	@echo '  make claims             run the experiments behind the paper'"'"'s remarks, print the ledger   [EXPERIMENTS="names"]'
 	@echo '  make extras             install onnx, onnxruntime and pysaliency into build/env'
 	@echo '  make torch              install PyTorch into build/env, for ENGINE=torch'
@@ -225,10 +228,11 @@ build/scores/$(RUN)/shallow.json build/scores/$(RUN)/deep.json: build/scores/$(R
 $(BASELINES:%=build/scores/$(RUN)/%.json): build/scores/$(RUN)/%.json: | $(READY_ENV)
 	@$(SCORE) --baseline $*
 
-build/nets/$(NAME)/shallow.json: $(SHALLOW)
+# common/layers.py defines the lists of layers in these files
+build/nets/$(NAME)/shallow.json: $(SHALLOW) common/layers.py
 	@$(PY) -m models.summary --net shallow --weights $< --out $(basename $@)
 
-build/nets/$(NAME)/deep.json: $(DEEP)
+build/nets/$(NAME)/deep.json: $(DEEP) common/layers.py
 	@$(PY) -m models.summary --net deep --weights $< --out $(basename $@)
 
 $(FIGURES): $(SCORES) $(NETS)
@@ -266,6 +270,12 @@ PREDICT_OPTIONS := $(OPTIONS) $(ENGINE:%=engine=%) $(DEVICE:%=device=%) $(PRECIS
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
 	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(OUT)" \
 	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(PREDICT_OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(or $(OUT),build/maps)" \
+	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+
+# with fetched weights or those of the newest runs in build/; Caffe is used if it is built, otherwise OpenCV
+try: | $(READY_ENV)
+	@$(PY) -m models.compare --images "$$IMAGE" $(if $(WEIGHTS),--weights $(WEIGHTS)) --out "$(or $(OUT),build/try)"
 
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 

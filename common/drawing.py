@@ -1,7 +1,7 @@
 """Images for reports: a map over its image, fixations on an image, rows of images."""
 import numpy as np
 
-GAP = 8  # pixels between images
+GAP, HEADER = 8, 34  # pixels: between images, and the height of a strip of titles
 
 
 def overlay(image, saliency):
@@ -19,8 +19,14 @@ def overlay(image, saliency):
     """
     import cv2
 
-    heat = cv2.applyColorMap(stretch(saliency), cv2.COLORMAP_JET)[:, :, ::-1]
-    return cv2.addWeighted(image, 0.5, np.ascontiguousarray(heat), 0.5, 0)
+    return cv2.addWeighted(image, 0.5, heat(saliency), 0.5, 0)
+
+
+def heat(saliency):
+    """Render a map in colours from blue (lowest) to red (highest), uint8 (H, W, 3) RGB; its own range is used."""
+    import cv2
+
+    return np.ascontiguousarray(cv2.applyColorMap(stretch(saliency), cv2.COLORMAP_JET)[:, :, ::-1])
 
 
 def with_points(image, points):
@@ -77,3 +83,14 @@ def strip(cells, width):
         left = column * (width + GAP)
         row[:height, left:left + width] = cv2.resize(cell, (width, height), interpolation=cv2.INTER_AREA)
     return row
+
+
+def title_strip(titles, width):
+    """Render a white strip with a title above each column of this width in pixels, for `strip`; uint8 (34, w, 3)."""
+    import cv2
+
+    header = np.full((HEADER, len(titles) * (width + GAP) - GAP, 3), 255, np.uint8)
+    for column, title in enumerate(titles):
+        cv2.putText(header, title, (column * (width + GAP), HEADER - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7,
+                    (30, 30, 30), 1, cv2.LINE_AA)
+    return header

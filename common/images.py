@@ -163,3 +163,21 @@ def write_png(path, array, small=False):
     _, data = cv2.imencode(".png", array[:, :, ::-1] if array.ndim == 3 else array, smallest if small else [])
     with atomic(path) as scratch:
         scratch.write_bytes(data.tobytes())
+
+
+def write_jpeg(path, array, quality):
+    """Write an image as JPEG, uint8 (H, W, 3) RGB; quality from 1 to 100. Not atomic: for folders that are."""
+    import cv2
+
+    _, data = cv2.imencode(".jpg", array[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    Path(path).write_bytes(data.tobytes())
+
+
+def resize_to_width(image, width):
+    """Reduce an image to a width in pixels, with its aspect ratio; a smaller image is returned as it is."""
+    import cv2
+
+    if image.shape[1] <= width:
+        return image
+    height = max(1, round(image.shape[0] * width / image.shape[1]))
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)

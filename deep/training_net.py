@@ -78,7 +78,7 @@ def with_paths(net, folder):
     for layer in message.layer:
         if layer.type == "HDF5Data":
             before = layer.hdf5_data_param.source
-            phase = next(phase for phase in PHASES if _in_phase(layer, phase))
+            phase = next(phase for phase in PHASES if in_phase(layer, phase))
             layer.hdf5_data_param.source = str(folder.resolve() / SOURCES[phase])
             text = text.replace(f'"{before}"', f'"{layer.hdf5_data_param.source}"')
     return text if _parse_text(text) == message else _to_text(message)
@@ -114,21 +114,21 @@ def _comparable(text):
 
 def _data_layer(message, phase, path):
     """Return the data layer of a phase; UserError if there is none, or if it does not come first."""
-    layers = [layer for layer in message.layer if _in_phase(layer, phase)]
+    layers = [layer for layer in message.layer if in_phase(layer, phase)]
     data = [layer for layer in layers if not layer.bottom]
     if len(data) != 1 or data[0].type != "HDF5Data" or sorted(data[0].top) != [INPUT, TARGET]:
         raise UserError(f"{path}: must have one HDF5Data layer with the tops {INPUT} and {TARGET} for phase {phase}, "
                         f"and no other input, but has {_describe(data)}; {REMEDY}")
     if data[0] is not layers[0]:
         raise UserError(f"{path}: the data layer must come first in phase {phase}; {REMEDY}")
-    if sum(_in_phase(data[0], other) for other in PHASES) != 1:
+    if sum(in_phase(data[0], other) for other in PHASES) != 1:
         raise UserError(f"{path}: the data layer {data[0].name!r} must belong to one phase, by include; {REMEDY}")
     return data[0]
 
 
 def _output_and_loss(message, path):
     """Return the names of the blobs with the net's output and the loss."""
-    losses = [layer for layer in message.layer if "Loss" in layer.type and _in_phase(layer, "TRAIN")]
+    losses = [layer for layer in message.layer if "Loss" in layer.type and in_phase(layer, "TRAIN")]
     bottoms = list(losses[0].bottom) if losses else []
     if (len(losses) != 1 or losses[0].type != "EuclideanLoss" or len(losses[0].top) != 1 or len(bottoms) != 2
             or TARGET not in bottoms):
@@ -140,12 +140,13 @@ def _output_and_loss(message, path):
     return bottoms[0], losses[0].top[0]
 
 
-def _in_phase(layer, phase):
-    """Return True if Caffe uses a layer in a phase, "TRAIN" or "TEST"."""
+def in_phase(layer, phase):
+    """Return True if Caffe uses a layer in a phase, "TRAIN" or "TEST", at level 0 without stages."""
     number = messages().Phase.Value(phase)
 
     def applies(rule):
-        return not rule.HasField("phase") or rule.phase == number
+        return ((not rule.HasField("phase") or rule.phase == number) and not rule.stage
+                and rule.min_level <= 0 <= (rule.max_level if rule.HasField("max_level") else 0))
     if layer.include:
         return any(map(applies, layer.include))
     return not any(map(applies, layer.exclude))

@@ -1,14 +1,13 @@
 """python -m evaluation.figures: draw the paper's figures for any data set from the files of a run.
 
 Writes to OUT: comparison.png and comparison-maps.png (Figures 1 and 5: image, ground truth and the maps of both nets,
-as heat over the image and as grey maps), filters-NET.png (Figure 3), curves-NET.png (loss and learning rate during
-training) and scatter.png (scores per image, one net against the other). A figure is left out if a file that it needs
-is missing; the command that makes the file is printed. The exit code is 1 if a file is damaged or no figure could be
-drawn.
+as heat over the image and as grey maps; six test images at evenly spaced ranks of the deep net's CC, from the best to
+the worst), examples/ (the same images and maps as single files, for the report), architecture-NET.svg and .png (Figures
+2 and 4), filters-NET.png (Figure 3), curves-NET.png (loss and learning rate during training) and scatter.png (scores
+per image, one net against the other). A figure is left out if a file that it needs is missing; the command that makes
+the file is printed. The exit code is 1 if a file is damaged or no figure could be drawn.
 """
-import csv
 import math
-import os
 import shlex
 import sys
 from functools import partial
@@ -18,16 +17,16 @@ import numpy as np
 
 from common.arguments import Parser
 from common.arrays import read_npy
-from common.drawing import GAP, overlay, stretch, strip
+from common.drawing import overlay, stretch, strip, title_strip
 from common.errors import UserError, run
 from common.images import write_png
-from common.machine import environment
-from data.options import add_dataset_arguments, add_training_arguments, open_dataset
+from data.options import add_dataset_arguments, add_training_arguments
+from evaluation import architecture
+from evaluation.canvas import new_figure, save
+from evaluation.examples import choose_examples, open_examples, read_metric, write_examples
 
-BUILD = Path(__file__).resolve().parents[1] / "build"
 COLUMNS = ("Image", "Ground truth", "Shallow net", "Deep net")
-ROWS = 6  # images in a comparison
-CELL_WIDTH, HEADER = 320, 34  # pixels
+CELL_WIDTH = 320  # pixels
 FILTER_WIDTH, FILTER_GAP = 60, 4  # pixels; the width is an upper limit
 # two of Okabe and Ito's colours, which colour-blind readers can distinguish; a net has the same colour in all figures
 COLOURS = {"shallow": "#D55E00", "deep": "#0072B2"}
@@ -38,7 +37,6 @@ LOSSES = {"deep": "half the squared error, summed over a map", "squared": "squar
 # scale and line style of the learning rate: it falls linearly in the shallow net, by halves in the deep net
 RATES = {"shallow": ("linear", "default"), "deep": ("log", "steps-post")}
 SCATTERED = ("CC", "AUC-shuffled", "AUC-Judd")
-DPI = 150
 
 
 def main():
@@ -51,7 +49,7 @@ def main():
                            ("--scores", "folder with shallow.csv and deep.csv of evaluation.score"),
                            ("--runs-shallow", "run folder of shallow.train"),
                            ("--runs-deep", "run folder of deep.train"),
-                           ("--filters", "folder with shallow.npy and deep.npy of models.summary"),
+                           ("--filters", "folder with shallow.json, shallow.npy, ... of models.summary"),
                            ("--out", "folder to write to")):
         parser.add_argument(name, metavar="FOLDER", required=True, help=contents)
     args = parser.parse_args()
@@ -89,21 +87,31 @@ def _plan(args):
     train, train_root = args.train or args.dataset, args.train_root or args.data_root
     make = [f"DATASET={train}", *([f"DATA_ROOT={train_root}"] if train_root else [])]
     runs = {"shallow": Path(args.runs_shallow), "deep": Path(args.runs_deep)}
-    logs, maps, scores, kernels = {}, {}, {}, {}
+    logs, maps, scores, summaries = {}, {}, {}, {}
     for net, weights in (("shallow", runs["shallow"] / "weights.npz"), ("deep", runs["deep"] / "weights.caffemodel")):
-        folder, score, kernel = (Path(parent) / net for parent in (args.predictions, args.scores, args.filters))
+        folder, score, summary = (Path(parent) / net for parent in (args.predictions, args.scores, args.filters))
         model = ["--net", net, "--weights", weights]
         logs[net] = runs[net] / "log.csv", shlex.join(["make", f"train-{net}", *make])
         maps[net] = folder / "predictions.h5", _module("models.predict", *model, *data, "--out", folder)
         scores[net] = Path(f"{score}.csv"), _module("evaluation.score", "--predictions", maps[net][0], *data,
                                                     "--out", score)
-        kernels[net] = Path(f"{kernel}.npy"), _module("models.summary", *model, "--out", kernel)
+        summaries[net] = [(Path(f"{summary}{suffix}"), _module("models.summary", *model, "--out", summary))
+                          for suffix in (".json", ".npy")]
 
-    compare = partial(comparison, args.dataset, args.data_root, args.predictions, split=args.split)
-    yield "comparison.png", maps.values(), compare
-    yield "comparison-maps.png", maps.values(), partial(compare, style="map")
+    def with_examples(draw, path):
+        examples = choose_examples(scores["deep"][0])
+        draw(examples, open_examples(examples, args.dataset, args.data_root, args.predictions, args.split), path)
+
+    needed = [*maps.values(), scores["deep"]]
+    yield "comparison.png", needed, partial(with_examples, lambda _, opened, path: comparison(opened, path))
+    yield "comparison-maps.png", needed, partial(with_examples, lambda _, opened, path: comparison(opened, path, "map"))
+    yield "examples", needed, partial(with_examples, write_examples)
     for net in COLOURS:
-        yield f"filters-{net}.png", [kernels[net]], partial(_draw_filters, kernels[net][0], net)
+        for suffix in (".svg", ".png"):
+            yield (f"architecture-{net}{suffix}", summaries[net][:1],
+                   partial(_draw_layers, summaries[net][0][0], net))
+    for net in COLOURS:
+        yield f"filters-{net}.png", summaries[net][1:], partial(_draw_filters, summaries[net][1][0], net)
     for net in COLOURS:
         yield f"curves-{net}.png", [logs[net]], partial(curves, runs[net], net=net)
     yield "scatter.png", scores.values(), partial(scatter, scores["shallow"][0], scores["deep"][0])
@@ -113,41 +121,31 @@ def _module(name, *arguments):
     return shlex.join(["python", "-m", name, *map(str, arguments)])
 
 
+def _draw_layers(file, net, path):
+    layers = architecture.read_layers(file)
+    count = sum(layer.weight_count for layer in layers)
+    title = f"Figure {architecture.FIGURE_NUMBERS[net]}: {net} net, {count:,} weights"
+    save(architecture.draw_architecture(layers, title), path)
+
+
 def _draw_filters(file, net, path):
     filters(read_filters(file), path, f"{net.capitalize()} net, filters of the first layer")
 
 
-def comparison(dataset, root, predictions, path, rows=ROWS, style="overlay", split=None):
+def comparison(opened, path, style="overlay"):
     """Draw images in rows: image, ground truth, shallow net, deep net.
 
     Parameters
     ----------
-    dataset, root : see `data.dataset.load`
-    predictions : path of a folder with shallow/predictions.h5 and deep/predictions.h5
+    opened : iterable, as from `evaluation.examples.open_examples`
     path : path of the PNG to write
-    rows : int
-        Number of images, spread evenly over the split.
     style : "overlay" or "map"
         Maps as heat over the image, or as grey maps as the paper prints them.
-    split : str or None
-        None: the split that is scored.
     """
-    from data.dataset import scored_split
-    from data.maps import open_maps
-
     draw = {"overlay": overlay, "map": grey_map}[style]
-    samples = open_dataset(dataset, split or scored_split(dataset), root)
-    maps = [open_maps(Path(predictions) / net / "predictions.h5") for net in COLOURS]
-    with_density = [index for index, sample in enumerate(samples) if sample.has_density]
-    if not with_density:
-        raise UserError(f"{dataset} {samples.split}: has no image with fixations or a density map to draw")
-    places = np.linspace(0, len(with_density) - 1, min(rows, len(with_density))).round().astype(int)
-    strips = [_header(COLUMNS, CELL_WIDTH)]
-    for place in places:
-        sample = samples[with_density[place]]
-        cells = [sample.image, *(draw(sample.image, saliency) for saliency in
-                                 (sample.density, *(predictions_of_net[sample.name] for predictions_of_net in maps)))]
-        strips.append(strip(cells, CELL_WIDTH))
+    strips = [title_strip(COLUMNS, CELL_WIDTH)]
+    for image, maps in opened:
+        strips.append(strip([image, *(draw(image, saliency) for saliency in maps)], CELL_WIDTH))
     write_png(path, np.concatenate(strips), small=True)
 
 
@@ -174,7 +172,7 @@ def filters(array, path, title):
         top, left = pitch * divmod(index, across)
         sheet[top:top + rows * factor, left:left + columns * factor] = np.kron(
             stretch(values), np.ones((factor, factor, 1), np.uint8))
-    write_png(path, np.concatenate([_header([title], sheet.shape[1]), sheet]), small=True)
+    write_png(path, np.concatenate([title_strip([title], sheet.shape[1]), sheet]), small=True)
 
 
 def read_filters(path):
@@ -221,7 +219,7 @@ def curves(run_folder, path, net):
     if not rows or not {"lr", "loss", "val_loss"} <= set(rows[0]):
         raise UserError(f"{Path(run_folder) / 'log.csv'}: contains no training; run make train-{net}")
     step = next(iter(rows[0]))  # epoch or iteration
-    figure = _figure(8, 4.5)
+    figure = new_figure(8, 4.5)
     axes = figure.add_subplot()
     _draw_losses(axes, step, rows, COLOURS[net])
     axes.set(title=f"{net.capitalize()} net, training", xlabel=step, ylabel=f"loss ({LOSSES.get(loss, loss)})")
@@ -234,7 +232,7 @@ def curves(run_folder, path, net):
     rate_axes.tick_params(axis="y", which="both", colors=GREY, labelsize="small")
     lines = [line for side in (axes, rate_axes) for line in side.get_lines()]
     figure.legend(handles=lines, loc="outside lower center", ncols=len(lines), frameon=False)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _draw_losses(axes, step, rows, colour):
@@ -277,7 +275,7 @@ def scatter(shallow_csv, deep_csv, path, metrics=SCATTERED):
     UserError
         A file lacks a metric, or the files have no image in common.
     """
-    figure = _figure(3.7 * len(metrics), 4.2)
+    figure = new_figure(3.7 * len(metrics), 4.2)
     for axes, metric in zip(np.atleast_1d(figure.subplots(1, len(metrics))), metrics):
         shallow, deep = paired_scores(shallow_csv, deep_csv, metric)
         for net, better in (("shallow", shallow > deep), ("deep", deep > shallow), (None, deep == shallow)):
@@ -291,7 +289,7 @@ def scatter(shallow_csv, deep_csv, path, metrics=SCATTERED):
         axes.set_xlabel("shallow net", color=COLOURS["shallow"])
         axes.set_ylabel("deep net", color=COLOURS["deep"])
         axes.locator_params(nbins=5)
-    _save(figure, path)
+    save(figure, path)
 
 
 def paired_scores(first_csv, second_csv, metric):
@@ -306,7 +304,7 @@ def paired_scores(first_csv, second_csv, metric):
     UserError
         A file lacks the metric, or the files have no image in common.
     """
-    first, second = (_read_scores(path, metric) for path in (first_csv, second_csv))
+    first, second = (read_metric(path, metric) for path in (first_csv, second_csv))
     names = [name for name in first if name in second]
     if not names:
         raise UserError(f"{first_csv}, {second_csv}: no image in common; score both nets on the same data set")
@@ -319,43 +317,6 @@ def fraction_better(shallow, deep):
     if not len(deep):
         return "undefined on every image"
     return f"deep net better on {np.mean(deep > shallow):.0%} of {len(deep)} images"
-
-
-def _read_scores(path, metric):
-    with open(path, newline="", encoding="utf-8") as handle:
-        try:
-            return {row["name"]: float(row[metric]) for row in csv.DictReader(handle)}
-        except (KeyError, ValueError, TypeError, csv.Error) as error:
-            raise UserError(f"{path}: has no readable scores of {metric} ({error!r}); score again") from error
-
-
-def _header(titles, width):
-    """Render a white strip with a title above each column of this width."""
-    import cv2
-
-    header = np.full((HEADER, len(titles) * (width + GAP) - GAP, 3), 255, np.uint8)
-    for column, title in enumerate(titles):
-        cv2.putText(header, title, (column * (width + GAP), HEADER - 11), cv2.FONT_HERSHEY_SIMPLEX, 0.7,
-                    (30, 30, 30), 1, cv2.LINE_AA)
-    return header
-
-
-def _figure(width, height):
-    """Create an empty figure, width and height in inches, without matplotlib's global state (pyplot)."""
-    # matplotlib writes its list of fonts to this folder
-    with environment(MPLCONFIGDIR=os.environ.get("MPLCONFIGDIR", str(BUILD / "matplotlib"))):
-        from matplotlib.figure import Figure
-
-    return Figure((width, height), dpi=DPI, layout="constrained")
-
-
-def _save(figure, path):
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    from common.files import atomic
-
-    with atomic(path) as scratch:
-        FigureCanvasAgg(figure).print_png(scratch)
 
 
 if __name__ == "__main__":

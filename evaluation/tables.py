@@ -11,8 +11,10 @@ from pathlib import Path
 from common.arguments import Parser
 from common.errors import UserError, run
 from common.files import NONE, NUMBER, read_json
+from common.layers import COLUMNS, TEXT_COLUMNS, Layer, layer_rows
 from common.runs import CONFIG
 from data.dataset import base_name
+from evaluation.architecture import FIGURE_NUMBERS
 from evaluation.baselines import ONE_HUMAN
 from evaluation.comparable import COUNTS, compare_order, differences, has_same_data, read_table
 from evaluation.formats import to_csv, to_latex, to_markdown
@@ -26,6 +28,11 @@ COUNTERPARTS = {"Shallow Convnet": "shallow", "Deep Convnet": "deep", "Baseline:
                 "Baseline: GBVS": "gbvs", "GBVS": "gbvs", "Baseline: Itti": "itti"}
 HEADINGS = {"SIM": "Similarity", "CC": "CC", "AUC-shuffled": "AUC shuffled", "AUC-Borji": "AUC Borji",
             "AUC-Judd": "AUC Judd", "NSS": "NSS", "KL": "KL", "IG": "IG", "EMD": "EMD"}
+CAPTIONS = {  # of the tables of layers
+    "shallow": "Bias and ReLU of a convolution come after its pooling here: the same result in less time. Slices and "
+               "map are boxes of the paper's figure, not layers.",
+    "deep": "The paper's figure lacks conv8, which its text counts and the authors' released file has. A ReLU works in "
+            "place."}
 PAPER_LINE, OUR_LINE, DIFFERENCE_LINE = "paper", "this run", "difference"  # kinds of lines
 MEASURED_LINE, ORDER_LINE = "measured", "order"
 # content of the files of evaluation.score and of models.summary
@@ -64,7 +71,7 @@ def main():
 
     out = Path(args.out)
     scores = read_scores(args.scores)
-    nets = {net: read_json(Path(args.nets) / f"{net}.json", NET) for net in ("shallow", "deep")}
+    nets = read_nets(args.nets)
     runs = {Path(folder).name: read_json(Path(folder) / "config.json", CONFIG) for folder in args.runs}
     tables = build(scores, nets, {"scored": args.data_root, "train": args.train_root or args.data_root}, args.preset)
     write_text(out / f"{args.name}.md", "\n".join(to_markdown(table) for table in tables))
@@ -75,6 +82,25 @@ def main():
     print(to_markdown(tables[0]))
     print(f"{out / args.name}.md, .csv and .tex: this table, and Tables 1 to 6 beside the paper's\n"
           f"{out / 'index.html'}: all tables and figures; open it in a browser")
+
+
+def read_nets(folder):
+    """Read the files that models.summary wrote to a folder; a run may have one net alone.
+
+    Returns
+    -------
+    dict of dict by net
+
+    Raises
+    ------
+    UserError
+        The folder has no such file, or one is damaged or of another program.
+    """
+    nets = {net: read_json(path, NET) for net in FIGURE_NUMBERS if (path := Path(folder) / f"{net}.json").is_file()}
+    if not nets:
+        raise UserError(f"{folder}: has neither shallow.json nor deep.json; write them with models.summary --out "
+                        "FOLDER/NET first")
+    return nets
 
 
 def read_scores(folder):
@@ -120,12 +146,15 @@ def build(scores, nets, roots, preset):
     Returns
     -------
     list of dict
-        The table of this run, then Tables 1 to 6. A table has title, caption, columns (keys), header (all columns
-        as printed) and rows. A row has name, line (paper, this run, difference or measured), cells (text by column),
-        values (numbers by column, None where there is none) and notes (texts of the last columns).
+        The table of this run, Tables 1 to 6, and a table of the layers of each net. A table has title, caption,
+        columns (keys), header (all columns as printed) and rows. A row has name, line (paper, this run, difference or
+        measured), cells (text by column), values (numbers by column, None where there is none) and notes (texts of the
+        last columns).
     """
     return [this_run(scores, preset), table_1(nets), table_2(scores, roots),
-            *(compared(number, scores, nets) for number in (3, 4, 5, 6))]
+            *(compared(number, scores, nets) for number in (3, 4, 5, 6)),
+            *(layer_table(net, [Layer(**layer) for layer in about["layers"]])
+              for net, about in nets.items() if "layers" in about)]
 
 
 def this_run(scores, preset):
@@ -154,17 +183,20 @@ def table_1(nets):
         measured = {net: nets[net].get("measured", {}).get(name) for net in nets}
         if any(measured.values()):
             rows.append(_row(name, MEASURED_LINE, measured, "{:.0f}", ["growth of the process on this machine"]))
-    count = {net: nets[net]["values"]["parameters"] for net in nets}
-    error = nets["shallow"]["memory"]["Parameters"] - float(read_table(1)[1]["shallow"])
-    return _table("Table 1: memory, MiB of float32", ("shallow", "deep"), rows,
-                  f"One image. {count['shallow']:,} and {count['deep']:,} parameters; training counts the data "
-                  f"twice. The paper's parameters of the shallow net are {error:.2f} MiB short of the sum over its own "
-                  "layers, and so are both totals: an error in the paper. Other differences are rounding: the paper "
-                  "adds rounded numbers. Comparable: yes, it is the same count. Measured: growth of a process that "
-                  "trains or predicts on one image. This includes gradients and momentum, which the paper does not "
-                  "count, and buffers of the engine and the matrix library, such as Caffe's column buffer of each "
-                  "convolution.",
-                  headings=("Shallow", "Deep"), notes=("Source",), first="Memory")
+    counts = " and ".join(f"{about['values']['parameters']:,}" for about in nets.values())
+    missing = "".join(f"This run has no {net} net. " for net in FIGURE_NUMBERS if net not in nets)
+    fault = ""
+    if "shallow" in nets:
+        error = nets["shallow"]["memory"]["Parameters"] - float(read_table(1)[1]["shallow"])
+        fault = (f"The paper's parameters of the shallow net are {error:.2f} MiB short of the sum over its own layers, "
+                 "and so are both totals: an error in the paper. ")
+    return _table("Table 1: memory, MiB of float32", tuple(nets), rows,
+                  f"One image. {counts} parameters; training counts the data twice. {missing}{fault}Other differences "
+                  "are rounding: the paper adds rounded numbers. Comparable: yes, it is the same count. Measured: "
+                  "growth of a process that trains or predicts on one image. This includes gradients and momentum, "
+                  "which the paper does not count, and buffers of the engine and the matrix library, such as Caffe's "
+                  "column buffer of each convolution.",
+                  headings=[net.capitalize() for net in nets], notes=("Source",), first="Memory")
 
 
 def table_2(scores, roots):
@@ -202,6 +234,22 @@ def _load_split(dataset, split, root):
         return None
 
 
+def layer_table(net, layers):
+    """Build the table of a net's layers beside Figure 2 or 4."""
+    keys = [column.lower() for column in COLUMNS]
+    rows = []
+    for cells in layer_rows(layers):
+        texts = dict(zip(keys, cells))
+        name = texts.pop("layer") or rows[-1]["name"]  # a further output of the same layer
+        values = {key: float(texts[key].replace(",", "")) for key in keys[TEXT_COLUMNS:] if texts[key]}
+        rows.append({"name": name, "line": OUR_LINE, "values": values, "cells": texts, "notes": []})
+    return _table(f"Layers of the {net} net (Figure {FIGURE_NUMBERS[net]})", keys[1:], rows,
+                  "One image, float32. Kernel, stride and pad: rows x columns. Output: images x channels x rows x "
+                  "columns. Multiplications: of convolutions and dense layers, each with an addition. "
+                  + CAPTIONS[net], headings=[column.capitalize() if column != "MiB" else column
+                                             for column in COLUMNS[1:]], notes=(), first="Layer")
+
+
 def compared(number, scores, nets):
     """Build Table 3, 4, 5 or 6: the paper's rows, this run's where the data are the same, and the order of models."""
     rows, reasons, labels = [], {}, {}
@@ -215,7 +263,7 @@ def compared(number, scores, nets):
         if model in scores and has_same_data(label, scores[model]):
             ours = _ours(scores[model], printed["model"], TABLE_METRICS)
             rows.append(ours)
-            reasons[printed["model"]] = differences(scores[model], nets[model].get("training"))
+            reasons[printed["model"]] = differences(scores[model], nets.get(model, {}).get("training"))
             if not reasons[printed["model"]]:
                 rows.append(_difference(row, ours))
     sentences = []

@@ -1,23 +1,25 @@
 """python -m models.summary: count the blobs and parameters of a net (Table 1) and export its first filters.
 
-Writes OUT.json: every blob and parameter with its shape, the four rows of Table 1 in MiB of float32, and the memory
-that training and prediction take on this machine, with one image each; with the weights of a training run, also what
-it was trained on and which settings differ from the paper's. With --weights it also writes OUT.npy: the
-filters of the first layer, float32 (filters, rows, columns, 3), RGB, as correlation kernels (Figure 3).
+Writes OUT.json: every blob and parameter with its shape, every layer with kernel and counts (Figures 2 and 4), the
+four rows of Table 1 in MiB of float32, and the memory that training and prediction take on this machine, with one image
+each; with the weights of a training run, also what it was trained on and which settings differ from the paper's. With
+--weights it also writes OUT.npy: the filters of the first layer, float32 (filters, rows, columns, 3), RGB, as
+correlation kernels (Figure 3).
 """
 import math
+from dataclasses import asdict
 
 import numpy as np
 
 from common.arguments import Parser
 from common.errors import run
 from common.files import NONE, atomic, check_writable, write_json
+from common.layers import by_x, mib
 from common.runs import read_config
 from data.dataset import base_name
 from models import NETS
 from models.memory import measure_memory
 
-FLOAT_BYTES = 4
 SETTINGS = {  # of a run that describe its training
     "shallow": {"preset": str, "data": {"dataset": str, "images": int}},
     "deep": {"data": {"dataset": str, "images": int, "preset": str, "val": int}, "solver": {"random_seed?": int},
@@ -39,9 +41,9 @@ def main():
     else:
         from deep.summary import summary
 
-    blobs, parameters, filters = summary(args.weights)
-    description = {**summarise(args.net, blobs, parameters), "measured": measure_memory(args.net),
-                   "training": describe_training(args.weights, args.net)}
+    blobs, parameters, layers, filters = summary(args.weights)
+    description = {**summarise(args.net, blobs, parameters), "layers": list(map(asdict, layers)),
+                   "measured": measure_memory(args.net), "training": describe_training(args.weights, args.net)}
     write_json(f"{args.out}.json", description)
     if filters is not None:
         with atomic(f"{args.out}.npy") as scratch:
@@ -94,7 +96,7 @@ def summarise(net, blobs, parameters):
         The content of OUT.json: net, unit, blobs, parameters, values, memory.
     """
     values = {"data": sum(map(math.prod, blobs.values())), "parameters": sum(map(math.prod, parameters.values()))}
-    data, learned = _mib(values["data"]), _mib(values["parameters"])
+    data, learned = mib(values["data"]), mib(values["parameters"])
     return {
         "net": net,
         "unit": "MiB",
@@ -119,13 +121,9 @@ def to_text(description):
     for part in ("blobs", "parameters"):
         largest = sorted(description[part], key=lambda entry: -math.prod(entry["shape"]))[:LARGEST]
         lines.append(f"  largest {part}: " + ", ".join(
-            f"{entry['name']} {'x'.join(map(str, entry['shape']))} ({_mib(math.prod(entry['shape'])):.2f} MiB)"
+            f"{entry['name']} {by_x(entry['shape'], 'x')} ({mib(math.prod(entry['shape'])):.2f} MiB)"
             for entry in largest))
     return "\n".join(lines)
-
-
-def _mib(count):
-    return count * FLOAT_BYTES / 2**20
 
 
 if __name__ == "__main__":

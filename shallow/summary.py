@@ -1,8 +1,10 @@
 """List the layers and parameters of the shallow net, as Theano computes them."""
 import contextlib
+import math
 
 import numpy as np
 
+from common.layers import Layer
 from shallow.weights import load_net
 
 
@@ -18,8 +20,8 @@ def summary(weights=None):
 
     Returns
     -------
-    (dict of str: tuple, dict of str: tuple, float32 (32, 5, 5, 3) or None)
-        Shapes of the layers' outputs at batch size 1, and of the parameters; the filters of `weights` in RGB.
+    (dict of str: tuple, dict of str: tuple, list of Layer, float32 (32, 5, 5, 3) or None)
+        Shapes of the layers' outputs at batch size 1, and of the parameters; the layers; the filters of `weights`, RGB.
 
     Raises
     ------
@@ -33,7 +35,44 @@ def summary(weights=None):
     filters = None if arrays is None else correlation_filters(arrays["conv1.W"])
     shapes = {name: parameter.get_value(borrow=True).shape
               for name, parameter in network.named_parameters(net).items()}
-    return layer_outputs(net), shapes, filters
+    outputs = layer_outputs(net)
+    return outputs, shapes, list_layers(net, outputs), filters
+
+
+def list_layers(net, outputs):
+    """List the layers with kernels and counts, in the order of the graph.
+
+    The two slices that the maxout compares and the map are listed too, as boxes of Figure 2 without a layer of their
+    own. A ReLU, which holds the bias of its convolution, has no box, so no blob.
+
+    Parameters
+    ----------
+    net : lasagne.layers.Layer
+        As returned by `network.build`.
+    outputs : dict of str: tuple
+        As returned by `layer_outputs`.
+
+    Returns
+    -------
+    list of Layer
+    """
+    from shallow.backend import lasagne
+
+    listed = []
+    for layer in lasagne.layers.get_all_layers(net):
+        kernel = getattr(layer, "filter_size", None) or getattr(layer, "pool_size", ())
+        kernel = kernel if len(layer.output_shape) == 4 else ()  # the maxout has a pool size, too
+        weights = [list(parameter.get_value(borrow=True).shape) for parameter in layer.params]
+        has_products = weights and len(weights[0]) > 1  # not the biases alone of a ReLU
+        # a weight of a convolution is used once for each pixel of a map, a weight of a dense layer once
+        products = math.prod(layer.output_shape[2:]) * math.prod(weights[0]) if has_products else 0
+        stride, pad = (list(getattr(layer, name)) if kernel else [] for name in ("stride", "pad"))
+        blobs = {layer.name: list(outputs[layer.name])} if layer.name in outputs else {}
+        listed.append(Layer(layer.name, type(layer).__name__, list(kernel), stride, pad, blobs, weights, products))
+        for name, kind in {"fc1": {"slice1": "slice", "slice2": "slice"}, "fc2": {"map": "reshape"}}.get(
+                layer.name, {}).items():
+            listed.append(Layer(name, kind, blobs={name: list(outputs[name])}))
+    return listed
 
 
 def layer_outputs(net):

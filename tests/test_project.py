@@ -148,7 +148,7 @@ def imported(path):
 
 FOLDERS = {  # of our source, with the folders that each may import; bench and tests are free
     "common": set(), "data": {"common"}, "shallow": {"common", "data"}, "deep": {"common", "data"},
-    "evaluation": {"common", "data"}, "models": {"common", "data", "shallow", "deep"},
+    "evaluation": {"common", "data"}, "models": {"common", "data", "shallow", "deep", "evaluation"},
 }
 
 

@@ -378,3 +378,17 @@ def _flat_prior(folder):
     np.savez(path, prior=1 + np.eye(48, 64), made_of=np.array(
         f"synthetic: {len(training)} images, {training.names[0]} to {training.names[-1]}, seed 2016"))
     return path
+
+
+@pytest.mark.parametrize("baseline", ["itti", "gbvs", "bms", "one-human", "centre-prior"])
+def test_an_image_of_one_pixel_does_not_stop_the_others(tmp_path, baseline):
+    data = write_folder(tmp_path / "set", {"a": ["3,4,anna", "30,20,ben"], "b": ["9,9,anna", "40,30,ben"],
+                                           "pixel": ["0,0,anna", "0,0,ben"]}, header="x,y,observer")
+    Image.new("L", (1, 1), 77).save(tmp_path / "set/images/pixel.png")
+    process = command("evaluation.score", *data, "--split", "all", "--baseline", baseline, "--out", tmp_path / "scores",
+                      "--jobs", 1)
+    assert process.returncode == 0 and "Traceback" not in process.stderr, process.stderr
+    with open(tmp_path / "scores.csv", newline="") as handle:
+        rows = {row["name"]: row for row in csv.DictReader(handle)}
+    assert rows["pixel"]["CC"] == rows["pixel"]["AUC-Judd"] == "nan", "one pixel has no variance"
+    assert all(np.isfinite(float(rows[name][metric])) for name in "ab" for metric in ("SIM", "CC", "NSS", "AUC-Judd"))

@@ -37,6 +37,20 @@ def built():
     return {table["title"].split(":")[0]: table for table in build(fake_scores())}
 
 
+def test_layers_have_a_table_per_net():
+    conv = {"name": "conv1", "type": "Convolution", "kernel": [7, 7], "stride": [1, 1], "pad": [3, 3], "blobs": {"conv1": [1, 96, 240, 320]},
+            "weights": [[96, 3, 7, 7], [96]], "multiply_adds": 1_083_801_600}
+    built = tables.build(fake_scores(), {"deep": {**NETS["deep"], "training": None, "layers": [conv]}, "shallow": NETS["shallow"]},
+                         {"scored": None, "train": None}, "demo")
+    *_, table = built
+    assert len(built) == 8 and table["title"] == "Layers of the deep net (Figure 4)"
+    assert table["header"] == ["Layer", "Type", "Kernel", "Stride", "Pad", "Output", "Weights", "Multiplications", "MiB"]
+    assert [row["name"] for row in table["rows"]] == ["conv1", "total"] and table["rows"][0]["values"]["weights"] == 14208
+    assert table["rows"][0]["cells"]["output"] == "1 x 96 x 240 x 320" and table["rows"][1]["cells"]["mib"] == "28.12"
+    assert "| conv1 | Convolution | 7 x 7 | 1 x 1 | 3 x 3 |" in formats.to_markdown(table)
+    assert "Layers of the deep net (Figure 4),conv1,this run,weights,14208.0" in formats.to_csv([table])
+
+
 def rows_of(table, name):
     return {row["line"]: row for row in table["rows"] if row["name"] == name}
 
@@ -271,7 +285,7 @@ def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     write_json(tmp_path / "run/config.json", {"net": "deep", "settings": {"rate": "<0.01>"}, "versions": {"numpy": "1"}})
     for name in ("first", "second"):
         (tmp_path / "figures" / name).mkdir(parents=True)
-        Image.new("RGB", (4, 4)).save(tmp_path / f"figures/{name}/comparison.png")
+        Image.new("RGB", (4, 4)).save(tmp_path / f"figures/{name}/scatter.png")
         process = command("evaluation.tables", "--scores", tmp_path / "scores", "--nets", tmp_path / "nets", "--runs",
                           tmp_path / "run", "--figures", tmp_path / "figures", "--name", name, "--out", tmp_path / "out")
         assert process.returncode == 0, process.stderr
@@ -280,7 +294,7 @@ def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     page = (tmp_path / "out/index.html").read_text()
     assert page.index('id="second"') < page.index('id="first"') and page.count("data:image/png;base64,") == 2
     assert 'src="http' not in page and "href=\"http" not in page and "&lt;0.01&gt;" in page
-    assert all(page.count(f"<h2>Table {number}:") == 2 for number in range(1, 7))
+    assert all(page.count(f"<h4>Table {number}:") == 2 for number in range(1, 7))
     assert page.count('id="claims"') == 1 and "149 claims: " in page and "Figures 1 and 5 show image" in page
 
 
@@ -296,7 +310,8 @@ def test_a_damaged_score_file_is_named(tmp_path):
 def test_scores_of_different_images_are_not_mixed(tmp_path):
     from common.files import write_json
     scores = fake_scores()
-    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, r"bms.json: has no metrics.SIM; ")):
+    for change, complaint in (({"convention": "salicon"}, "is of .*salicon"), ({"metrics": {}}, r"bms.json: has no metrics.SIM; "),
+                              ({"metrics": None}, "bms.json: ")):
         write_json(tmp_path / "shallow.json", scores["shallow"])
         write_json(tmp_path / "bms.json", {**scores["bms"], **change})
         with pytest.raises(UserError, match=complaint):

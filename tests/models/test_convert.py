@@ -8,9 +8,11 @@ import pytest
 
 from common.errors import UserError
 from deep.backend import load_caffe
+from deep.layers import list_layers
 from models import as_pysaliency, load
 from models.convert import shallow_to_caffe, to_onnx
 from shallow.settings import architecture
+from shallow.summary import summary
 from tests.conftest import command, one_line
 
 
@@ -51,6 +53,10 @@ def test_caffe_and_opencv_run_the_shallow_net(shallow_files, net_input, tmp_path
     text = prototxt.read_text()
     for name in ("slice1", "slice2", "operation: MAX", "InnerProduct"):  # the names of Figure 2
         assert name in text
+    in_caffe, faults = list_layers(prototxt)
+    in_theano = summary(shallow_files)[2]
+    assert faults == [] and len({(sum(layer.weight_count for layer in layers), sum(layer.multiply_adds for layer in layers))
+                                 for layers in (in_caffe, in_theano)}) == 1, "both count the same net"
 
 
 def test_onnxruntime_runs_the_shallow_net(shallow_files, net_input, tmp_path):

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from common.files import read_json, write_json
+from common.layers import Layer
 from deep.preprocess import TRAIN_SIZE
 from deep.prototxt import SOLVER, TRAIN_VAL
 from deep.solver import differences_from_paper as differences_of_deep
@@ -66,6 +67,10 @@ def test_the_command_writes_table_1_and_the_filters(net, request, tmp_path):
     for part, total in (("blobs", values["data"]), ("parameters", values["parameters"])):
         assert sum(np.prod(entry["shape"]) for entry in description[part]) == total
         assert len({entry["name"] for entry in description[part]}) == len(description[part])
+    layers = [Layer(**layer) for layer in description["layers"]]
+    assert {name: shape for layer in layers for name, shape in layer.blobs.items()} == {
+        entry["name"]: entry["shape"] for entry in description["blobs"]}
+    assert sum(layer.weight_count for layer in layers) == values["parameters"]
     with open(REPOSITORY / "evaluation/paper/table1.csv", newline="") as handle:
         paper = {row["quantity"]: float(row[net]) for row in csv.DictReader(handle)}
     assert list(description["memory"]) == list(paper)
@@ -91,6 +96,22 @@ def test_layer_outputs_have_the_shapes_of_figure_2():
         "conv3": (128, 20, 20), "pool3": (128, 10, 10), "fc1": (4608,), "slice1": (2304,), "slice2": (2304,),
         "maxout": (2304,), "fc2": (2304,), "map": (48, 48)}
     assert {shape[0] for shape in outputs.values()} == {1}
+
+
+def test_layers_of_the_shallow_net_are_counted_by_hand():
+    from shallow import network, summary
+
+    net = network.build(init="released")
+    layers = {layer.name: layer for layer in summary.list_layers(net, summary.layer_outputs(net))}
+    assert sum(layer.weight_count for layer in layers.values()) == EXPECTED["shallow"][0]["parameters"]
+    assert sum(np.prod(shape) for layer in layers.values() for shape in layer.blobs.values()) == EXPECTED["shallow"][0]["data"]
+    assert (layers["conv2"].kernel, layers["conv2"].stride, layers["conv2"].pad) == ([3, 3], [1, 1], [0, 0])
+    assert (layers["pool3"].kernel, layers["pool3"].stride) == ([2, 2], [2, 2]) and layers["maxout"].kernel == []
+    assert layers["relu2"].weights == [[64]] and layers["relu2"].blobs == {} and layers["relu2"].multiply_adds == 0
+    assert layers["conv2"].multiply_adds == 44 * 44 * 64 * (3 * 3 * 32)
+    assert layers["fc1"].multiply_adds == 12800 * 4608 and layers["fc1"].weights == [[12800, 4608], [4608]]
+    assert list(layers) == ["input", "conv1", "pool1", "relu1", "conv2", "pool2", "relu2", "conv3", "pool3", "relu3", "fc1",
+                            "slice1", "slice2", "maxout", "fc2", "map"]
 
 
 def test_shallow_filters_are_correlation_kernels():
@@ -119,7 +140,7 @@ def test_deep_filters_are_correlation_kernels(deep_weights):
     net.blobs["data"].reshape(1, 3, 24, 32)
     net.blobs["data"].data[0] = preprocess.to_input(preprocess.resize_image(image, (32, 24)), (0, 0, 0))
     output = np.array(net.forward(end="conv1")["conv1"][0])
-    filters = summary.summary(deep_weights)[2]
+    filters = summary.summary(deep_weights)[3]
     patch = image[10 - 3:10 + 4, 12 - 3:12 + 4] * preprocess.IMAGE_SCALE  # conv1 pads by 3
     np.testing.assert_allclose(output[:, 10, 12], (filters * patch).sum(axis=(1, 2, 3)), atol=1e-4)
 
@@ -139,7 +160,7 @@ def test_the_isun_variant_is_counted_with_its_64_filters(tmp_path):
 
     parameters = network.named_parameters(network.build(conv3_filters=64, init="released"))
     weights.save(tmp_path / "weights.npz", {name: value.get_value() for name, value in parameters.items()}, {})
-    outputs, shapes, _ = summary.summary(tmp_path / "weights.npz")
+    outputs, shapes, layers, _ = summary.summary(tmp_path / "weights.npz")
     assert outputs["pool3"] == (1, 64, 10, 10) and sum(np.prod(shape) for shape in shapes.values()) == 34_864_384
 
 
