@@ -11,6 +11,7 @@ Import these names from here, never from the packages. Three problems are solved
 Without a C++ compiler, Theano falls back to Python code that fails on this NumPy. So a missing compiler is an
 error.
 """
+import functools
 import os
 import re
 import shutil
@@ -42,19 +43,34 @@ def _flags():
     return ",".join([*(f"{name}={value}" for name, value in ours.items()), os.environ.get("THEANO_FLAGS", "")])
 
 
-def _set_compiler_paths():
-    """Name the headers and libraries of a Python outside /usr (conda's, uv's, build/debian12's) to the compiler.
+def _compiler_paths():
+    """Return variables that name the headers and libraries of a Python outside /usr to the compiler.
 
-    In environment variables of the compiler, because Theano splits its flags at spaces and THEANO_FLAGS at commas.
+    Such Pythons are conda's, uv's, and the one in build/debian12. In environment variables of the compiler, because
+    Theano splits its flags at spaces, and THEANO_FLAGS at commas.
     """
     base = Path(sys.base_prefix)
     if base == Path("/usr"):
-        return
-    libraries = [base / "lib", base / "lib" / (sysconfig.get_config_var("MULTIARCH") or "")]
+        return {}
     headers = [sysconfig.get_path("include"), base / "include"]
-    for name, folders in {"CPLUS_INCLUDE_PATH": headers, "LIBRARY_PATH": libraries,
-                          "LD_RUN_PATH": libraries}.items():
-        os.environ[name] = os.pathsep.join(filter(None, [*map(str, folders), os.environ.get(name)]))
+    libraries = [base / "lib", base / "lib" / (sysconfig.get_config_var("MULTIARCH") or "")]
+    folders = {"CPLUS_INCLUDE_PATH": headers, "LIBRARY_PATH": libraries, "LD_RUN_PATH": libraries}
+    return {name: os.pathsep.join(filter(None, [*map(str, paths), os.environ.get(name)]))
+            for name, paths in folders.items()}
+
+
+def _compile_with(paths):
+    """Set these variables whenever Theano runs the compiler, and only then."""
+    from theano.gof.cmodule import GCC_compiler
+
+    compile_str = GCC_compiler.compile_str
+
+    @functools.wraps(compile_str)
+    def compile_with_paths(*args, **kwargs):
+        with environment(**paths):
+            return compile_str(*args, **kwargs)
+
+    GCC_compiler.compile_str = staticmethod(compile_with_paths)
 
 
 def _explain(error):
@@ -76,13 +92,16 @@ def _import():
         raise UserError(f"there is no C++ compiler ({COMPILER}), which Theano needs; install it: apt-get install g++ "
                         "(`make doctor` lists everything)")
     load_blas()
-    _set_compiler_paths()
+    paths = _compiler_paths()
     for module in (r"theano(\.|$)", r"lasagne(\.|$)"):
         warnings.filterwarnings("ignore", module=module)
     try:
-        with warnings.catch_warnings(), environment(THEANO_FLAGS=_flags()):
+        with warnings.catch_warnings(), environment(THEANO_FLAGS=_flags(), **paths):
             warnings.simplefilter("ignore")
             import theano
+
+            if paths:
+                _compile_with(paths)
             import theano.tensor.signal.pool as pool
 
             downsample = types.ModuleType("theano.tensor.signal.downsample")
