@@ -113,10 +113,13 @@ def _raise(number, frame):
 
 
 def _keep_signal(unraisable):
-    """Repeat a signal whose exception cannot be raised, as in a callback of C code or in `__del__`."""
+    """Repeat a signal whose exception cannot be raised, as in a callback of C code or in `__del__`.
+
+    After a signal, other such exceptions are not printed: they come from objects that it left half made.
+    """
     if issubclass(unraisable.exc_type, KeyboardInterrupt):
         signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
-    else:
+    elif not _deferred:
         sys.__unraisablehook__(unraisable)
 
 

@@ -91,3 +91,13 @@ def test_paths_that_cannot_be_written_are_named_before_the_work(tmp_path, text, 
         check_writable(tmp_path / "good", text.format(tmp=tmp_path))
     assert "/." not in str(raised.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "folder"]
+
+
+def test_a_read_only_folder_is_one_line(small_disk):
+    write_text(small_disk / "old.txt", "text")
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    for path in (small_disk / "old.txt", small_disk / "new.txt", small_disk / "folder/new.txt"):
+        with pytest.raises(UserError, match=r"^\S+/disk\S*: Read-only file system; choose a folder you may write to$") as raised:
+            check_writable(path)
+        assert "/." not in str(raised.value)
+    assert (small_disk / "old.txt").read_text() == "text"

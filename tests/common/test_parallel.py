@@ -117,3 +117,12 @@ def test_a_signal_in_the_first_moments_is_one_line(module, number, code, line):
         finished = process.returncode in (0, -number) and lines == []  # the help is shown; Python ends
         assert finished or process.returncode == code and len(lines) == 1 \
             and lines[0].startswith(line), (delay, lines)
+
+
+@pytest.mark.parametrize("body", ["class A:\n    def __del__(self): os.kill(os.getpid(), 2); time.sleep(0.5)\nA(); time.sleep(30)",
+                                  "class A:\n    def __del__(self): self.missing\na = A()\nos.kill(os.getpid(), 2); time.sleep(30)"])
+def test_a_signal_in_or_before_the_end_of_an_object_is_one_line(body):
+    text = "import os, time\nfrom common.errors import run\ndef main():\n    " + body.replace("\n", "\n    ") + "\nrun(main)"
+    parent = begin("-c", text, stderr=-1)
+    output = parent.communicate(timeout=60)[1]
+    assert parent.returncode == 130 and output.startswith("interrupted: ") and output.count("\n") == 1, output
