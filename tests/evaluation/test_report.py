@@ -189,10 +189,10 @@ def test_a_run_without_a_metric_or_without_nets_is_one_line(tmp_path):
     scores = fake_scores()
     del scores["bms"]["metrics"]["EMD"]
     write_inputs(tmp_path, scores)
-    assert one_line(write_report(tmp_path)) == f"error: {tmp_path}/scores/bms.json: lacks EMD; score again"
+    assert one_line(write_report(tmp_path)).startswith(f"error: {tmp_path}/scores/bms.json: has no metrics.EMD; delete it")
     write_json(tmp_path / "scores/bms.json", fake_scores()["bms"])
     write_json(tmp_path / "nets/deep.json", {"net": "deep"})
-    assert "deep.json: not a file of models.summary; write it again" in one_line(write_report(tmp_path))
+    assert "deep.json: has no memory; delete it" in one_line(write_report(tmp_path))
     shutil.rmtree(tmp_path / "nets")
     assert "nets: has neither shallow.json nor deep.json" in one_line(write_report(tmp_path))
     assert METRICS and not (tmp_path / "out/index.html").exists()
@@ -207,7 +207,7 @@ def test_foreign_and_damaged_files_are_named(tmp_path):
     assert "examples.json: not a list of examples" in one_line(write_report(tmp_path))
     shutil.rmtree(tmp_path / "figures")
     write_json(tmp_path / "out/mine.json", {"a": 1})
-    assert "mine.json: not a file of evaluation.tables; move it" in one_line(write_report(tmp_path))
+    assert "mine.json: has no name; delete it" in one_line(write_report(tmp_path))
 
 
 def test_a_name_of_a_run_is_escaped(tmp_path):
