@@ -199,6 +199,11 @@ make_venv() {
   fi || die "$2: the virtual environment cannot be made (see $log); free disk space, or delete $2 and run the same command again"
 }
 
+# name_caffe   let the Python of build/env find build/caffe, by a relative path, so that a moved checkout works
+name_caffe() {
+  echo ../../../../caffe/src/python >"$(build/env/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth"
+}
+
 # install_requirements FILE [PIP OPTION]...   install the pins of a file into build/env
 install_requirements() {
   local options=("${@:2}")

@@ -33,5 +33,6 @@ echo "build/env: installing the pins of requirements.txt for $("$python" --versi
 rm -rf build/env/.ready build/theano # compiled parts of Theano are linked with the Python of before
 make_venv "$python" build/env
 install_requirements requirements.txt
+name_caffe # which may be built already
 touch build/env/.ready
 echo "build/env is ready"

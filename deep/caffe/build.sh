@@ -196,9 +196,8 @@ echo "build/caffe: compiling (two to four minutes on two cores)"
 set -o pipefail
 compile ON || { echo "building Caffe: second attempt, one file at a time"; compile OFF; } ||
   die "Caffe does not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
-# relative paths, so that a moved checkout works
-ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so"
-echo ../../../../caffe/src/python >"$("$python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/caffe.pth"
+ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so" # relative, so that a moved checkout works
+name_caffe
 "$python" -c 'import caffe' 2>>"$log" || die "Caffe is built but Python cannot import it: $(tail -n 1 "$log") (see $log)"
 touch "$work/.ready"
 echo "build/caffe is ready: $("$python" -c 'import caffe; print("Caffe", caffe.__version__)' 2>/dev/null)"
