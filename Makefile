@@ -201,6 +201,7 @@ train-deep: $(DEEP)
 
 # checked before the data are prepared
 shallow-engine deep-engine:
+	@$(if $(and $(NPROC),$(filter shallow-engine,$@)),echo 'note: NPROC is for the deep net; the shallow net trains in one process' >&2)
 	@case $(@:-engine=)-$(ENGINE) in shallow-caffe | deep-theano) \
 	  echo 'ENGINE=$(ENGINE): not an engine of the $(@:-engine=) net; leave ENGINE out, or give ENGINE=torch' >&2; exit 1; esac
 

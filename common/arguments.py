@@ -2,7 +2,8 @@
 import argparse
 import difflib
 import math
-import os
+
+from common.machine import count_cores
 
 
 class Parser(argparse.ArgumentParser):
@@ -40,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def add_jobs(self):
         """Add --jobs, the number of worker processes."""
-        self.add_argument("--jobs", type=positive_int, default=os.cpu_count(),
+        self.add_argument("--jobs", type=positive_int, default=count_cores(),
                           help="number of processes (default: all cores)")
 
 

@@ -86,6 +86,11 @@ def load_blas():
     return None
 
 
+def count_cores():
+    """Count the cores that this process may use: in a job of a cluster, fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
 def available_memory(meminfo="/proc/meminfo"):
     """Return the number of bytes that can still be allocated, without swap; infinity on a system without /proc."""
     try:

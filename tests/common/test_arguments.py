@@ -1,9 +1,8 @@
 import argparse
-import os
 
 import pytest
 
-from common import arguments
+from common import arguments, machine
 
 DOC = """python -m some.command: a test.
 
@@ -37,7 +36,7 @@ def test_a_wrong_command_line_exits_with_2_and_names_the_remedy(parser, capsys, 
 
 def test_shared_options_have_defaults(parser):
     args = parser.parse_args(["--preset", "paper"])
-    assert (args.preset, args.seed, args.jobs) == ("paper", 2016, os.cpu_count())
+    assert (args.preset, args.seed, args.jobs) == ("paper", 2016, machine.count_cores())
 
 
 def test_help_has_the_docstring(parser):

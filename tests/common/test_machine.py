@@ -53,6 +53,14 @@ def test_a_net_loads_one_blas_with_the_chosen_kernels_and_keeps_the_environment(
     assert process.stdout.split() == [kernel, "1", "True"], process.stderr
 
 
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system cannot restrict a process to some cores")
+def test_cores_of_a_cluster_job_are_counted():
+    """A process that may use one core counts one, whatever the machine has."""
+    core = min(os.sched_getaffinity(0))
+    code = f"import os; os.sched_setaffinity(0, [{core}]); from common.machine import count_cores; print(count_cores())"
+    assert python("-c", code).stdout.strip() == "1"
+
+
 def test_freed_memory_is_reused():
     """Allocating an array of the same size again causes no page faults."""
     code = ("import resource, sys\nimport numpy as np\nfrom common.machine import keep_freed_memory\n"
