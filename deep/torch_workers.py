@@ -18,8 +18,10 @@ import traceback
 from pathlib import Path
 
 from common import STOPPED
+from common.arguments import Parser
 from common.errors import Terminated, UserError
 from common.files import write_text
+from common.machine import count_cores
 from deep.backend import end_with_parent, redirect_messages
 
 RESTARTS = 3
@@ -76,7 +78,9 @@ def launch(folder, processes, vgg, rescale_conv1, options):
 
 def main():
     """Run one of the processes; return its exit code."""
-    folder, vgg, rescale_conv1, options = json.loads(sys.argv[1])
+    parser = Parser("deep.torch_workers", __doc__)
+    parser.add_argument("arguments", metavar="JSON", help="arguments of deep.train --nproc, which starts this command")
+    folder, vgg, rescale_conv1, options = json.loads(parser.parse_args().arguments)
     folder, rank = Path(folder), int(os.environ["RANK"])
     for number in STOPPED:
         signal.signal(number, signal.SIG_DFL)  # the command reports them
@@ -111,7 +115,7 @@ def _train(folder, rank, vgg, rescale_conv1, options):
         options["device"] = f"cuda:{os.environ['LOCAL_RANK']}"
         torch.cuda.set_device(options["device"])
     else:
-        torch.set_num_threads(max(1, os.cpu_count() // int(os.environ["WORLD_SIZE"])))
+        torch.set_num_threads(max(1, count_cores() // int(os.environ["WORLD_SIZE"])))
     store, _, processes = next(torch.distributed.rendezvous("env://"))
     # after a restart, the launcher's store still has the addresses of the processes that have ended
     store = torch.distributed.PrefixStore(f"attempt {os.environ['TORCHELASTIC_RESTART_COUNT']}", store)
