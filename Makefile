@@ -269,10 +269,8 @@ PREDICT_WEIGHTS := $(or $(WEIGHTS),$(if $(filter shallow,$(PREDICT_NET)),$(SHALL
 PREDICT_OPTIONS := $(OPTIONS) $(ENGINE:%=engine=%) $(DEVICE:%=device=%) $(PRECISION:%=precision=%)
 # IMAGES, or with SPLIT the images of a data set; the deep net needs Caffe, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
-	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(OUT)" \
-	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(PREDICT_OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
 	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(or $(OUT),build/maps)" \
-	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
+	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(PREDICT_OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
 
 # with fetched weights or those of the newest runs in build/; Caffe is used if it is built, otherwise OpenCV
 try: | $(READY_ENV)

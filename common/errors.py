@@ -32,7 +32,7 @@ def run(main):
     for number in STOPPED:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise)
-    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0], frame))
+    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0] if _deferred else signal.SIGINT, frame))
     sys.unraisablehook = _keep_signal
     if hasattr(sys.stdout, "reconfigure"):  # a name must not end the command if the terminal cannot show it
         sys.stdout.reconfigure(errors="backslashreplace")

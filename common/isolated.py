@@ -24,7 +24,7 @@ import time
 from pathlib import Path
 
 from common.errors import UserError
-from common.limits import limit
+from common.limits import limit, limit_memory
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTH = struct.Struct("<Q")
@@ -131,8 +131,7 @@ class _Child:
 def serve():
     """Serve calls until the parent closes the pipe or ends; the child's main function."""
     ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
-    size = int(os.environ["SALIENCY_ISOLATED"]) << 20
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    limit_memory(int(os.environ["SALIENCY_ISOLATED"]) << 20)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     requests, outputs = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what a library prints must not get into the outputs

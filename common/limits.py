@@ -1,12 +1,13 @@
 """Limits of what a file may cost, against damaged files and bombs: environment variables change them."""
 import os
+import resource
 
 from common.errors import UserError
 
 LIMITS = {
     "SALIENCY_READ_SECONDS": 120,  # of reading one .mat or HDF5 file
     "SALIENCY_READ_MB": 8192,  # memory for it
-    "SALIENCY_IMAGE_MEGAPIXELS": 64,  # of one image; decoding takes up to 12 bytes per pixel
+    "SALIENCY_IMAGE_MEGAPIXELS": 128,  # of one image; decoding takes up to 12 bytes per pixel
     "SALIENCY_TABLE_MB": 4096,  # of one table, after decompression
     "SALIENCY_TABLE_COLUMNS": 10_000,
     "SALIENCY_DOWNLOAD_MB": 8192,  # of one download
@@ -27,3 +28,10 @@ def limit(name):
     if not (text.isdecimal() and text.isascii() and int(text)):
         raise UserError(f"{name}={text}: give a whole number above 0")
     return int(text)
+
+
+def limit_memory(size):
+    """Limit the memory of this process to `size` bytes, or to less if its user may not have that much (`ulimit -v`)."""
+    _, highest = resource.getrlimit(resource.RLIMIT_AS)
+    size = size if highest == resource.RLIM_INFINITY else min(size, highest)
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -92,6 +92,9 @@ def _local_results(calls, jobs):
     global _record
     if _record is None:
         _record = tempfile.TemporaryFile()  # noqa: SIM115  open as long as this process; it has no name on the disk
+        # Before loky's own end, which waits for ever for a worker that is killed while the workers end. A function of
+        # atexit would be too late: Python first ends its threads, and with them loky.
+        threading._register_atexit(_end_workers)
 
     class Backend(LokyBackend):
         def configure(self, *args, **kwargs):
@@ -99,13 +102,21 @@ def _local_results(calls, jobs):
             return super().configure(*args, **worker, **kwargs)
 
     resource_tracker.ensure_running()  # when it starts, it unblocks Ctrl-C
-    with hold_signals():
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator", backend=Backend())(calls)
     try:
+        with hold_signals():
+            results = joblib.Parallel(n_jobs=jobs, return_as="generator", backend=Backend())(calls)
         yield from results
     except BrokenProcessPool as error:
         raise UserError(f"{_images_in_work()}: a worker process was killed, probably because memory ran out; close "
                         "other programs, or use one process: --jobs 1, with make JOBS=1") from error
+
+
+def _end_workers():
+    """Stop the idle workers at once; they have nothing to save."""
+    from joblib.externals.loky import reusable_executor
+
+    if reusable_executor._executor:
+        reusable_executor._executor.terminate(kill_workers=True)
 
 
 def _images_in_work():

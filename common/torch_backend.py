@@ -17,8 +17,9 @@ PRECISIONS = ("float32", "tf32", "bfloat16")
 # parts of PyTorch's messages -> remedy. Errors without one of them are faults of the program and keep their traceback.
 REINSTALL = "run `make torch` again, or give device=cpu"
 FAULTS = {
-    "out of memory": "give a smaller batch, or another device",
-    "can't allocate memory": "close other programs, or give a smaller batch",
+    "out of memory": "give smaller batches (batch_size in train_val.prototxt, --batch), smaller images, or device=cpu",
+    "can't allocate memory": "close other programs, or give smaller batches or images",
+    "no kernel image": "this PyTorch has no code for the card; install a newer PyTorch, or give device=cpu",
     "CUDA": "check the driver with nvidia-smi, or give device=cpu",
     "cuDNN": REINSTALL,
     "CUDNN": REINSTALL,

@@ -6,15 +6,14 @@ in a process of its own, so that a mistake ends that process and the next layer 
 import difflib
 import math
 import multiprocessing
-import resource
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from common.errors import UserError
 from common.files import read_json, write_json
-from common.isolated import limit
 from common.layers import Layer, by_x
+from common.limits import limit, limit_memory
 from deep.backend import fatal_message, load_caffe, run_in_subprocess
 from deep.prototxt import check_fields, messages, parse_prototxt, read_fields
 from deep.training_net import INPUT, PHASES, TARGET, in_phase
@@ -255,8 +254,7 @@ class _Builder:
 
 def _write_sizes(caffe, path, phase, out):
     """Build a net and write the shapes of its blobs and weights as JSON."""
-    size = limit("SALIENCY_READ_MB") << 20  # a mistyped number of outputs must not take all memory
-    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    limit_memory(limit("SALIENCY_READ_MB") << 20)  # a mistyped number of outputs must not take all memory
     net = caffe.Net(path, getattr(caffe, phase))
     write_json(out, {"blobs": {name: list(blob.shape) for name, blob in net.blobs.items()},
                      "weights": {name: [list(blob.shape) for blob in blobs]

@@ -190,6 +190,8 @@ def learning_rate(settings, iteration):
 def _read_solver(path):
     """Read the fields of a solver file; raise UserError if it sets reserved fields or lacks required ones."""
     solver = {"type": DEFAULT_TYPE, **_set_fields(parse_prototxt(path, messages().SolverParameter()))}
+    if "solver_type" in solver:
+        raise UserError(f'{path}: sets solver_type, an old field; write its name instead, such as type: "Nesterov"')
     for name in ("train_net", "test_net"):  # Caffe accepts no more than one net for training, see `write_solver`
         solver.pop(name, None)
     for name in RESERVED_FIELDS.intersection(solver) - REPLACED_FIELDS:

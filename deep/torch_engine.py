@@ -56,6 +56,7 @@ class TorchEngine:
         self.rank, self.processes = (distributed.get_rank(), distributed.get_world_size()) \
             if distributed.is_initialized() else (0, 1)
         self.model = torch.nn.parallel.DistributedDataParallel(self.net) if self.processes > 1 else self.net
+        self.in_iteration = False  # True after an error in `step`
         self.history = [torch.zeros_like(parameter) for parameter in self.parameters]
         self.size = sum(parameter.numel() * 4 for parameter in self.parameters)
         self.multipliers = _multipliers(parse_prototxt(prototxt, messages().NetParameter()))
@@ -79,7 +80,10 @@ class TorchEngine:
         """Run one iteration; return the loss and the norms of weights and gradients, as `CaffeEngine.step`."""
         if self.processes > 1:
             self._broadcast(True)
-        return self._iterate()
+        self.in_iteration = True
+        result = self._iterate()
+        self.in_iteration = False
+        return result
 
     def follow(self):
         """Run one iteration whenever `step` is called in process 0, until it calls `stop_followers`."""
@@ -120,7 +124,9 @@ class TorchEngine:
     def snapshot(self, state, model):
         """Write weights (`model`) and momentum (`state`) in Caffe's formats."""
         self.save(model)
-        write_solverstate(state, self.iteration, [array.cpu().numpy() for array in self.history], model)
+        # Caffe, which counts the steps of "multistep" while it trains, continues with this count
+        step = sum(value < self.iteration for value in self.settings.stepvalue)
+        write_solverstate(state, self.iteration, [array.cpu().numpy() for array in self.history], model, step)
 
     def restore(self, state, model):
         """Load a snapshot of this engine or of Caffe."""
@@ -150,7 +156,9 @@ class TorchEngine:
         loss = loss.detach()
         if self.processes > 1:
             distributed.all_reduce(loss)
-        return loss / self.processes, [parameter.grad.clone() for parameter in self.parameters]
+        # Caffe computes no gradient of what it does not train, so it is not part of the norm for clipping either
+        return loss / self.processes, [parameter.grad * bool(rate_mult)
+                                       for parameter, (rate_mult, _) in zip(self.parameters, self.multipliers)]
 
     def _broadcast(self, command):
         """Send a command of process 0, True to run an iteration and False to end, to all processes; return it."""
@@ -187,6 +195,10 @@ class TorchEngine:
         if self.settings.type not in SOLVERS:
             raise UserError(f"solver type {self.settings.type}: the PyTorch engine has {' and '.join(SOLVERS)}; "
                             "give engine=caffe")
+        if self.settings.regularization_type not in ("L1", "L2"):
+            raise UserError(f"regularization_type is {self.settings.regularization_type!r}; give L1 or L2")
+        if learning_rate(self.settings, 0) is None:
+            raise UserError(f"lr_policy is {self.settings.lr_policy!r}, which Caffe does not have; see deep/solver.py")
 
 
 class Batches:

@@ -100,6 +100,13 @@ def _check_layers(layers, prototxt):
     for before, layer in zip([None, *layers], layers):
         if layer.type not in (*CONVOLUTIONS, "ReLU", "LRN", "Pooling"):
             fail(layer, f"has type {layer.type}, which the PyTorch engine does not have")
+        if layer.include or layer.exclude:
+            fail(layer, "belongs to one phase, and the PyTorch engine has one net for both")
+        if any(param.name for param in layer.param):
+            fail(layer, "shares weights by the name of a param, which the PyTorch engine does not have")
+        pooling = layer.pooling_param
+        if layer.type == "Pooling" and pooling.pool not in (pooling.MAX, pooling.AVE):
+            fail(layer, "has a pooling that is neither MAX nor AVE, which the PyTorch engine does not have")
         if before and list(layer.bottom) != list(before.top):
             fail(layer, f"takes {', '.join(layer.bottom)}, not the output of the layer before it, and the PyTorch "
                         "engine has chains of layers only")
@@ -127,10 +134,10 @@ def _fill(filler, shape, generator, prototxt):
     """Create an array as a filler of a prototxt file describes."""
     if filler.type == "constant":
         return torch.full(shape, filler.value)
-    if filler.type == "gaussian":
+    if filler.type == "gaussian" and filler.sparse == -1:
         return torch.empty(shape).normal_(filler.mean, filler.std, generator=generator)
-    raise UserError(f"{prototxt}: filler {filler.type!r}: the PyTorch engine has only gaussian and constant; "
-                    "give engine=caffe")
+    raise UserError(f"{prototxt}: filler {filler.type!r}: the PyTorch engine has only gaussian, not sparse, and "
+                    "constant; give engine=caffe")
 
 
 def _forward_layer(layer, weights, images):

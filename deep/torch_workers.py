@@ -19,10 +19,11 @@ from pathlib import Path
 
 from common import STOPPED
 from common.arguments import Parser
-from common.errors import Terminated, UserError
+from common.errors import Terminated, UserError, os_error_message
 from common.files import write_text
 from common.machine import count_cores
 from deep.backend import end_with_parent, redirect_messages
+from deep.trainer import WEIGHTS
 
 RESTARTS = 3
 SECONDS_TO_STOP = 600  # until processes that have not ended after Ctrl-C are killed; a snapshot may take long
@@ -56,24 +57,27 @@ def launch(folder, processes, vgg, rescale_conv1, options):
     _log_launcher(folder / LOG)
     arguments = json.dumps([str(folder), vgg, rescale_conv1, options])
     handlers = {number: signal.getsignal(number) for number in STOPPED}  # the launcher has its own
+    ended = None
     try:
         with tempfile.TemporaryDirectory() as scratch:  # the launcher would leave files in /tmp
             config = LaunchConfig(1, 1, processes, logs_specs=DefaultLogsSpecs(scratch), run_id="deep",
-                                  rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=RESTARTS,
-                                  shutdown_timeout=SECONDS_TO_STOP)
+                                  rdzv_backend="c10d", rdzv_endpoint="localhost:0", local_addr="localhost",
+                                  max_restarts=RESTARTS, shutdown_timeout=SECONDS_TO_STOP)
             elastic_launch(config, sys.executable)("-m", "deep.torch_workers", arguments)
     except SignalException as error:
-        raise (Terminated if error.sigval == signal.SIGTERM else KeyboardInterrupt) from error
-    except ChildFailedError as error:
-        raise UserError(f"{folder / LOG}: the training processes failed {RESTARTS + 1} times; see the last error "
-                        "there, then run the same command again") from error
+        ended = Terminated() if error.sigval == signal.SIGTERM else KeyboardInterrupt()
+    except ChildFailedError:
+        ended = UserError(f"{folder / LOG}: the training processes failed {RESTARTS + 1} times; see the last error "
+                          "there, then run the same command again")
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-    if (folder / FAULT).is_file():
+    if (folder / FAULT).is_file():  # also after a signal: the snapshot that it asked for may have failed
         fault = (folder / FAULT).read_text(encoding="utf-8")
         (folder / FAULT).unlink()
         raise UserError(fault)
+    if ended:
+        raise ended
 
 
 def main():
@@ -86,15 +90,16 @@ def main():
         signal.signal(number, signal.SIG_DFL)  # the command reports them
     end_with_parent()
     redirect_messages(folder / LOG)
-    if (folder / FAULT).is_file():  # the launcher has started all processes again, but none can run
+    # the launcher has started all processes again, but none can run, or only the end of the last attempt failed
+    if (folder / FAULT).is_file() or (folder / WEIGHTS).is_file():
         return 0
     if rank == 0 and (restart := int(os.environ["TORCHELASTIC_RESTART_COUNT"])):
         print(f"\nwarning: a training process ended early; all start again from the newest snapshot ({restart} of "
               f"{RESTARTS} times; see {folder / LOG})", file=sys.stderr, flush=True)
     try:
         _train(folder, rank, vgg, rescale_conv1, options)
-    except UserError as error:
-        write_text(folder / FAULT, str(error))
+    except (UserError, OSError) as error:
+        write_text(folder / FAULT, os_error_message(error) if isinstance(error, OSError) else str(error))
         return 1
     except KeyboardInterrupt:
         return 1  # the launcher has the same signal, and reports it
@@ -133,8 +138,10 @@ def _train(folder, rank, vgg, rescale_conv1, options):
         try:
             train_with(folder, engine, vgg, rescale_conv1)
         finally:
-            with contextlib.suppress(RuntimeError):  # the connection is lost
-                engine.stop_followers()
+            # after an error inside an iteration, the others wait for its gradients; the launcher ends them
+            if not engine.in_iteration:
+                with contextlib.suppress(RuntimeError):  # the connection is lost
+                    engine.stop_followers()
     torch.distributed.destroy_process_group()
 
 

@@ -123,6 +123,9 @@ def _data_layer(message, phase, path):
         raise UserError(f"{path}: the data layer must come first in phase {phase}; {REMEDY}")
     if sum(in_phase(data[0], other) for other in PHASES) != 1:
         raise UserError(f"{path}: the data layer {data[0].name!r} must belong to one phase, by include; {REMEDY}")
+    if data[0].hdf5_data_param.shuffle:
+        raise UserError(f"{path}: the data layer {data[0].name!r} sets shuffle, so that a resumed run would use other "
+                        "images; remove it, since the images are in random order already")
     return data[0]
 
 

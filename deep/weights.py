@@ -98,7 +98,7 @@ def to_caffemodel(weights):
     return net.SerializeToString()
 
 
-def write_solverstate(path, iteration, history, model):
+def write_solverstate(path, iteration, history, model, step=0):
     """Write a solver's state in Caffe's format.
 
     Parameters
@@ -109,8 +109,10 @@ def write_solverstate(path, iteration, history, model):
     history : list of float32 array
         As returned by `read_history`.
     model : path of the .caffemodel with the weights of the same iteration
+    step : int
+        Number of reductions of the learning rate so far, for lr_policy "multistep".
     """
-    state = _messages()["SolverState"](iter=iteration, learned_net=str(model), current_step=0)
+    state = _messages()["SolverState"](iter=iteration, learned_net=str(model), current_step=step)
     for array in history:
         _add_blob(state.history, array)
     Path(path).write_bytes(state.SerializeToString())

@@ -10,7 +10,7 @@ from itertools import groupby
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import read_json
+from common.files import NONE, NUMBER, read_json
 from common.runs import CONFIG
 from evaluation.claims import COLUMNS, STATUSES, read_ledger
 from evaluation.examples import LIST, VIEWS
@@ -44,9 +44,11 @@ TOTAL = "total"
 
 
 # content of NAME.json of evaluation.tables
-ROW = {"name": str, "line": str, "values": dict, "cells": {str: str}, "notes": [str]}
+ROW = {"name": str, "line": str, "values": {str: (NUMBER, NONE)}, "cells": {str: str}, "notes": [str]}
 REPORT = {"name": str, "runs": {str: CONFIG}, "tables": [{"title": str, "caption": str, "columns": [str],
                                                         "header": [str], "notes": [str], "rows": [ROW]}]}
+
+EXAMPLES = {"rule": str, "examples": [{"name": str, "score": NUMBER, "rank": int, "total": int}]}
 
 
 def to_html(out, figures):
@@ -68,9 +70,8 @@ def to_html(out, figures):
     """
     paths = sorted(Path(out).glob("*.json"), key=lambda path: path.stat().st_mtime, reverse=True)
     runs = [read_json(path, REPORT) for path in paths]
-    links = [f'<a href="#{html.escape(run["name"])}">{html.escape(run["name"])}</a>' for run in runs]
-    sections = [_run(run, Path(figures) / run["name"] if figures else None, is_open=index == 0)
-                for index, run in enumerate(runs)]
+    links = [f'<a href="#run-{index}">{html.escape(run["name"])}</a>' for index, run in enumerate(runs)]
+    sections = [_run(run, Path(figures) / run["name"] if figures else None, index) for index, run in enumerate(runs)]
     parts = {"LINKS": "Runs: " + " · ".join(links) + ' · <a href="#claims">The paper\'s claims</a>',
              "SECTIONS": "\n".join([*sections, _claims()]),
              "STYLE": (HERE / "report.css").read_text(encoding="utf-8"),
@@ -87,7 +88,7 @@ def _split(text, words):
     yield text
 
 
-def _run(run, folder, is_open):
+def _run(run, folder, index):
     """Format a run: examples, scores, maps, the tables of the paper, the nets, training, settings."""
     first, rest = run["tables"][:1], run["tables"][1:]
     layers = [table for table in rest if table["title"].startswith("Layers")]
@@ -103,7 +104,7 @@ def _run(run, folder, is_open):
              "Training and filters": figures["Training and filters"], "Settings and versions": _settings(run["runs"])}
     body = "\n".join(_part(title, "".join(pieces), is_open=title != "Settings and versions")
                      for title, pieces in parts.items() if any(pieces))
-    return (f'<details class="run" id="{html.escape(run["name"])}"{" open" * is_open}>'
+    return (f'<details class="run" id="run-{index}"{" open" * (index == 0)}>'
             f'<summary><h2>{html.escape(run["name"])}</h2></summary>\n{body}</details>')
 
 
@@ -129,9 +130,7 @@ def _examples(folder):
     """Format the example images: a slider between each image and one of its maps. [] without examples."""
     if folder is None or not (folder / "examples" / LIST).is_file():
         return []
-    listed = read_json(folder / "examples" / LIST)
-    if not {"rule", "examples"} <= listed.keys():
-        raise UserError(f"{folder / 'examples' / LIST}: not a list of examples; run python -m evaluation.figures again")
+    listed = read_json(folder / "examples" / LIST, EXAMPLES)
     views = list(VIEWS.items())[1:]
     choices = "".join(f'<label><input type="radio" name="view-{html.escape(folder.name)}" value="{view}"'
                       f'{" checked" * (view == "deep")}> {title}</label>' for view, title in views)
@@ -241,7 +240,7 @@ def _row(cells, head, is_repeated, line):
     for (text, value), (_, is_number) in zip(rest, head[1:]):
         data = "" if value is None else f' data-value="{value:.10g}"'
         columns.append(f"<td{_number(is_number)}{data}>{html.escape(text)}</td>")
-    kind = f' class="{line.replace(" ", "-")}"' if line else ""
+    kind = f' class="{html.escape(line.replace(" ", "-"))}"' if line else ""
     return f'<tr{kind}><th scope="row">{first}</th>{"".join(columns)}</tr>'
 
 

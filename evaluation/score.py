@@ -18,6 +18,7 @@ import contextlib
 import csv
 import functools
 import io
+import os
 import sys
 from collections import Counter
 
@@ -69,7 +70,8 @@ def main():
     args = parser.parse_args()
 
     # an error comes before the long work, not after it
-    check_writable(f"{args.out}.csv", f"{args.out}.json", *([args.prior] if args.prior else []))
+    written_prior = [args.prior] if args.prior and not os.path.exists(args.prior) else []  # others are read
+    check_writable(f"{args.out}.csv", f"{args.out}.json", *written_prior)
     dataset = open_dataset(args.dataset, args.split or scored_split(args.dataset), args.data_root)
     _check_ground_truth(args, dataset)
     training = open_training(args)

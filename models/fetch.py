@@ -207,6 +207,8 @@ def _transfer(url, part):
         size = size if resumed else 0
         length = response.headers.get("Content-Length", "")
         total = size + int(length) if length.isdecimal() else None
+        if (total or 0) > largest << 20:
+            raise Unavailable(f"has {total >> 20} MB, more than the limit; set SALIENCY_DOWNLOAD_MB to a higher one")
         need_space(part.parent, (total or size) - size)
         with _open_writer(part, "ab" if resumed else "wb") as write, \
                 progress(total=total, initial=size, description=part.stem, unit="B") as bar:
@@ -220,7 +222,7 @@ def _transfer(url, part):
                     break
     if size > largest << 20:
         _remove(part)
-        raise Unavailable(f"sends more than {largest} MB, the limit of SALIENCY_DOWNLOAD_MB")
+        raise Unavailable(f"sends more than {largest} MB; set SALIENCY_DOWNLOAD_MB to a higher limit")
     return total is None or size >= total
 
 

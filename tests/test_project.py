@@ -43,6 +43,7 @@ def test_make_passes_the_engine_on():
     assert "--engine caffe" in shell("make -n train-deep ENGINE=caffe").stdout
     predicting = shell("make -n predict NET=shallow IMAGES=x OPTIONS=fit=crop ENGINE=torch DEVICE=cpu").stdout
     assert "--option fit=crop --option engine=torch --option device=cpu" in predicting
+    assert predicting.count("-m models.predict") == 1 and '--out "build/maps"' in predicting
 
 
 @pytest.mark.parametrize("target, engine", [("train-shallow", "caffe"), ("train-deep", "theano"), ("train-deep", "jax")])

@@ -41,7 +41,7 @@ def test_an_image_of_too_many_pixels_is_not_decoded(tmp_path, read, monkeypatch,
     path = tmp_path / "a.png"
     write_black_png(path, 16_000, 12_000)
     assert path.stat().st_size < 300_000
-    with pytest.raises(UserError, match=r"^\S+a\.png: has 16000x12000 pixels, more than 64 megapixels; .*SALIENCY_IMAGE_MEGA"):
+    with pytest.raises(UserError, match=r"^\S+a\.png: has 16000x12000 pixels, more than 128 megapixels; .*SALIENCY_IMAGE_MEGA"):
         read(path)
     monkeypatch.setenv("SALIENCY_IMAGE_MEGAPIXELS", "192")
     assert read(path)[0] is not None and not list(recwarn)

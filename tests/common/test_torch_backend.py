@@ -44,7 +44,7 @@ def backend():
 
 
 def test_too_little_memory_is_one_line(backend):
-    with pytest.raises(UserError, match="^PyTorch: .*can't allocate memory.*; close other programs, or give a smaller batch$") \
+    with pytest.raises(UserError, match="^PyTorch: .*can't allocate memory.*; close other programs, or give smaller batches or images$") \
             as caught, backend.device_errors():
         backend.torch.empty(1 << 50)
     assert "\n" not in str(caught.value)

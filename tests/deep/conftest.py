@@ -62,6 +62,6 @@ def run_folder(folder, settings, batch_size=2):
     (folder / "train_val.prototxt").write_text(re.sub(r"batch_size: \d+", f"batch_size: {batch_size}", net))
     (folder / "solver.prototxt").write_text(
         f'net: "{folder}/train_val.prototxt" snapshot_prefix: "{folder}/snapshot" base_lr: 1e-4 max_iter: 100 '
-        f'lr_policy: "step" gamma: 0.5 stepsize: 7 momentum: 0.9 weight_decay: 1e-2 random_seed: 3 test_iter: 1 test_interval: 5 '
-        f'{settings}')
+        f'lr_policy: "step" gamma: 0.5 stepsize: 7 momentum: 0.9 random_seed: 3 test_iter: 1 test_interval: 5 '
+        f'{settings}{"" if "weight_decay" in settings else " weight_decay: 1e-2"}')
     return folder

@@ -122,7 +122,7 @@ def test_parts_left_by_a_kill_are_removed_at_the_next_start(server, card, tmp_pa
 
 def test_a_download_without_an_end_stops_at_the_limit(server, card, tmp_path, monkeypatch):
     monkeypatch.setenv("SALIENCY_DOWNLOAD_MB", "2")
-    with pytest.raises(UserError, match="sends more than 2 MB, the limit of SALIENCY_DOWNLOAD_MB"):
+    with pytest.raises(UserError, match="sends more than 2 MB; set SALIENCY_DOWNLOAD_MB to a higher limit"):
         fetch.fetch(card(f"{server.url}/endless"), out=tmp_path / "out", wait=0.01)
     assert list((tmp_path / "out").iterdir()) == []
 
