@@ -12,7 +12,7 @@ from data import load
 from data.dataset import split_names
 from data.density import density_map
 from data.folder import read_fixations
-from tests.conftest import command
+from tests.conftest import REPOSITORY, command
 from tests.fixtures.images import write_noise
 
 POINTS = np.array([[3, 4], [10.5, 2], [59, 39]])
@@ -433,6 +433,8 @@ def test_sigma_must_be_a_positive_number(own, sigma):
 @pytest.mark.parametrize("locale", [{"LC_ALL": "C"}, {"LC_ALL": "POSIX"},
                                     {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}])
 def test_names_with_umlauts_work_in_every_locale_or_are_one_line(tmp_path, locale):
+    if "PYTHONUTF8" in locale and not str(REPOSITORY).isascii():
+        pytest.skip(f"in this locale, Python itself does not start in {REPOSITORY}")
     root = tmp_path / "Bilder \u00e4"
     for folder in ("images", "fixations"):
         (root / folder).mkdir(parents=True)

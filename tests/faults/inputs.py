@@ -202,7 +202,7 @@ READERS = {  # name: (files, function of a path)
     "solverstate": (["net.solverstate"], _call("deep.weights", "read_history")),
     "pickle": (["net.pickle"], _call("models.released.pickled", "read_pickle")),
     "log": (["log.csv"], _call("common.runs", "read_log")),
-    "scores": (["scores.csv"], _call("evaluation.figures", "_read_scores", "CC")),
+    "scores": (["scores.csv"], _call("evaluation.examples", "read_metric", "CC")),
     "score": (["score.json"], _json(_score_content)),
     "config": (["config.json"], _json(_config_content)),
     "manifest": (["manifest.json"], _json(_manifest_content)),
