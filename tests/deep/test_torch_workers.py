@@ -1,4 +1,5 @@
 """Several PyTorch processes: the weights of one process, and nothing lost when one of them is killed."""
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import pytest
 
 from common import runs
 from deep.weights import read_caffemodel
-from tests.conftest import begin, command, one_line
+from tests.conftest import begin, command, one_line, python
 from tests.deep.conftest import run_folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
@@ -87,6 +88,11 @@ def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(p
         assert [row["loss"] for row in log] == pytest.approx([row["loss"] for row in logs[0]], rel=1e-3)
         assert log[-1]["val_cc"] == pytest.approx(logs[0][-1]["val_cc"], abs=1e-3)
     assert runs.read_config(tmp_path / "killed/weights.caffemodel", "deep")["versions"]["processes"] == "2"
+    # a process that fails after the final weights are written makes the launcher start all again: nothing is left to do
+    arguments = json.dumps([str(tmp_path / "killed"), None, False, {"device": "cpu", "precision": "float32"}])
+    restarted = python("-m", "deep.torch_workers", arguments, RANK="0", WORLD_SIZE="2", TORCHELASTIC_RESTART_COUNT="1")
+    assert restarted.returncode == 0, restarted.stderr
+    assert runs.read_log(tmp_path / "killed/log.csv") == logs[1]
 
 
 @pytest.mark.slow
