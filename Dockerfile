@@ -18,7 +18,7 @@ RUN if [ -n "$DEBIAN_MIRROR" ]; then sed -i "s|^URIs: .*/debian$|URIs: $DEBIAN_M
   && apt-get update && apt-get install --yes --no-install-recommends ca-certificates git make && rm -rf /var/lib/apt/lists/*
 COPY setup/common.sh setup/debian.sh setup/env.sh setup/
 COPY requirements.txt .
-RUN setup/env.sh && rm -rf /var/lib/apt/lists/* /root/.cache
+RUN setup/env.sh && rm -rf /var/lib/apt/lists/* ~/.cache
 COPY deep/caffe deep/caffe
 # Both folders can be moved. Outside build/, a folder that is mounted there does not hide them.
 RUN deep/caffe/build.sh && rm -rf /var/lib/apt/lists/* build/caffe/caffe.tar \

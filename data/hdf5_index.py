@@ -1,4 +1,6 @@
 """List the maps of an HDF5 file, and check a file of our own before it is read in this process."""
+import contextlib
+
 from common.errors import UserError, os_error_message
 from common.isolated import isolated
 
@@ -23,24 +25,11 @@ def list_hdf5(path):
     UserError
         The file is missing or damaged.
     """
-    import h5py
-
-    try:
-        with open(path, "rb"):
-            pass
-    except OSError as error:
-        raise UserError(os_error_message(error)) from error
-    try:
-        with h5py.File(path) as file:
-            model = file.attrs.get("model")
-            model = model.decode() if isinstance(model, bytes) else model
-            names = list(_array_names(file, "", {h5py.h5o.get_info(file.id).addr}))
-            return None if model is None else str(model), names
-    except MemoryError:
-        raise
-    except Exception as error:  # h5py raises many classes for damage
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not an HDF5 file of maps, or damaged ({reason}); predict again") from error
+    with _open_hdf5(path, "predict again") as file:
+        model = file.attrs.get("model")
+        model = model.decode() if isinstance(model, bytes) else model
+        names = list(_array_names(file))
+        return None if model is None else str(model), names
 
 
 @isolated
@@ -61,6 +50,20 @@ def check_hdf5(path, remedy):
     UserError
         The file is missing or damaged.
     """
+    with _open_hdf5(path, remedy) as file:
+        dict(file.attrs)
+        for name in _array_names(file):
+            array = file[name]
+            if array.id.get_storage_size() < array.nbytes:  # our arrays are not compressed
+                raise ValueError(f"{name} announces the shape {array.shape} but has fewer values")
+            if array.chunks or array.dtype.hasobject:  # texts are elsewhere in the file, too
+                for start in range(0, len(array), BLOCK_ROWS):
+                    array[start:start + BLOCK_ROWS]
+
+
+@contextlib.contextmanager
+def _open_hdf5(path, remedy):
+    """Open an HDF5 file for the body of a `with`, in which every error but a lack of memory means damage."""
     import h5py
 
     try:
@@ -70,25 +73,19 @@ def check_hdf5(path, remedy):
         raise UserError(os_error_message(error)) from error
     try:
         with h5py.File(path) as file:
-            dict(file.attrs)
-            for name in _array_names(file, "", {h5py.h5o.get_info(file.id).addr}):
-                array = file[name]
-                if array.id.get_storage_size() < array.nbytes:  # our arrays are not compressed
-                    raise ValueError(f"{name} announces the shape {array.shape} but has fewer values")
-                if array.chunks or array.dtype.hasobject:  # texts are elsewhere in the file, too
-                    for start in range(0, len(array), BLOCK_ROWS):
-                        array[start:start + BLOCK_ROWS]
+            yield file
     except MemoryError:
         raise
     except Exception as error:  # h5py raises many classes for damage
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: damaged ({reason}); {remedy}") from error
+        raise UserError(f"{path}: not an HDF5 file, or damaged ({reason}); {remedy}") from error
 
 
-def _array_names(group, prefix, visited):
+def _array_names(group, prefix="", visited=None):
     """Iterate over the names of all arrays; each group once, since links can form a circle."""
     import h5py
 
+    visited = visited or {h5py.h5o.get_info(group.id).addr}
     for name in group:
         try:
             item = group[name]

@@ -1,4 +1,4 @@
-"""What several tests share: weights, and the real data beside the checkout."""
+"""Provide what several tests share: weights, and the real data beside the checkout."""
 import os
 import signal
 import subprocess

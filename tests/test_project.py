@@ -1,4 +1,4 @@
-"""What holds for the project as a whole: pins, help, set-up's messages, and which folder imports which."""
+"""Check what holds for the project as a whole: pins, help, set-up's messages, and which folder imports which."""
 import ast
 import os
 import re
