@@ -25,7 +25,7 @@ def list_hdf5(path):
     UserError
         The file is missing or damaged.
     """
-    with _open_hdf5(path, "predict again") as file:
+    with _open_hdf5(path, "not an HDF5 file of maps, or damaged", "predict again") as file:
         model = file.attrs.get("model")
         model = model.decode() if isinstance(model, bytes) else model
         names = list(_array_names(file))
@@ -50,7 +50,7 @@ def check_hdf5(path, remedy):
     UserError
         The file is missing or damaged.
     """
-    with _open_hdf5(path, remedy) as file:
+    with _open_hdf5(path, "damaged", remedy) as file:
         dict(file.attrs)
         for name in _array_names(file):
             array = file[name]
@@ -62,8 +62,8 @@ def check_hdf5(path, remedy):
 
 
 @contextlib.contextmanager
-def _open_hdf5(path, remedy):
-    """Open an HDF5 file for the body of a `with`, in which every error but a lack of memory means damage."""
+def _open_hdf5(path, fault, remedy):
+    """Open an HDF5 file for the body of a `with`, in which every error but a lack of memory is a fault of the file."""
     import h5py
 
     try:
@@ -78,7 +78,7 @@ def _open_hdf5(path, remedy):
         raise
     except Exception as error:  # h5py raises many classes for damage
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"{path}: not an HDF5 file, or damaged ({reason}); {remedy}") from error
+        raise UserError(f"{path}: {fault} ({reason}); {remedy}") from error
 
 
 def _array_names(group, prefix="", visited=None):
