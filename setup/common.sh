@@ -153,23 +153,32 @@ system_python_311() {
   first_python_311 "${candidates[@]}"
 }
 
-# first_python_311 NAME...   print the path of the first that can be used. It has the files to compile against it: headers
-# and the shared library. Of a virtual environment, for example an active build/env, it is the Python below it.
+# first_python_311 NAME...   print the path of the first that can be used. It has what is needed to compile against it:
+# headers and the shared library. Of a virtual environment, for example an active build/env, it is the Python below it.
 first_python_311() {
   local candidate
   for candidate in "$@"; do
-    "$candidate" - 2>/dev/null <<'PYTHON' && return || true
+    "$candidate" - 2>/dev/null <<'PYTHON' || continue
 import os, sys, sysconfig
 import ensurepip, venv
-
-folders = [sysconfig.get_config_var("LIBDIR"), os.path.join(sys.base_prefix, "lib"),
-           os.path.join(sys.base_prefix, "lib", sysconfig.get_config_var("MULTIARCH") or "")]
-if (sys.version_info[:2] != (3, 11) or not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h"))
-        or not any(os.path.exists(os.path.join(folder, "libpython3.11.so")) for folder in folders)):
-    sys.exit(1)
-print(os.path.realpath(sys._base_executable))
+sys.exit(sys.version_info[:2] != (3, 11) or not os.path.isfile(os.path.join(sysconfig.get_path("include"), "Python.h")))
 PYTHON
+    [ -n "$(python_library "$candidate")" ] || continue
+    "$candidate" -c 'import os, sys; print(os.path.realpath(sys._base_executable))'
+    return
   done
+}
+
+# python_library PYTHON   print the path of its shared library, nothing if it has none
+python_library() {
+  "$1" - <<'PYTHON'
+import os, sys, sysconfig
+prefix = os.path.join(sys.base_prefix, "lib")
+for folder in (sysconfig.get_config_var("LIBDIR"), prefix, os.path.join(prefix, sysconfig.get_config_var("MULTIARCH") or "")):
+    if os.path.exists(library := os.path.join(folder, "libpython3.11.so")):
+        print(library)
+        break
+PYTHON
 }
 
 # python_311   print the path of the Python 3.11 in use: the system's, or the one in build/debian12

@@ -82,5 +82,5 @@ else
   report "build/caffe" "not built yet" "make caffe"
 fi
 
-[ "$missing" = 0 ] && echo "nothing is missing" || echo "$missing missing; one command for everything: make env caffe"
+[ "$missing" = 0 ] && echo "nothing is missing" || echo "$missing missing; packages, Python and Caffe are installed by one command: make env caffe"
 [ "$missing" = 0 ]

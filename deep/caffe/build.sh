@@ -80,15 +80,8 @@ unpack() {
 
 # Print options for CMake, one per line: where Python, Boost and BLAS are on systems other than Debian 12.
 options() {
-  "$python" - <<'PYTHON'
-import pathlib, sys, sysconfig
-print("-DPYTHON_INCLUDE_DIR=" + sysconfig.get_path("include"))
-base = pathlib.Path(sys.base_prefix)
-for folder in (sysconfig.get_config_var("LIBDIR"), base / "lib", base / "lib" / (sysconfig.get_config_var("MULTIARCH") or "")):
-    if (library := pathlib.Path(folder) / "libpython3.11.so").exists():
-        print(f"-DPYTHON_LIBRARY={library}")
-        break
-PYTHON
+  "$python" -c 'import sysconfig; print("-DPYTHON_INCLUDE_DIR=" + sysconfig.get_path("include"))'
+  echo "-DPYTHON_LIBRARY=$(python_library "$python")"
   # Relative to the libraries in build/caffe/build/lib, and to the link to one of them in build/caffe/src/python/caffe, so
   # that a moved checkout works.
   local rpath='$ORIGIN/../../../build/lib' boost=$root/build/debian12/usr/lib
