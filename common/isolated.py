@@ -7,7 +7,6 @@ a copy of the result, not the start of a process. The limits are SALIENCY_READ_S
 """
 import atexit
 import contextlib
-import ctypes
 import fcntl
 import functools
 import importlib
@@ -25,10 +24,10 @@ from pathlib import Path
 
 from common.errors import UserError
 from common.limits import limit, limit_memory
+from common.machine import end_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
 LENGTH = struct.Struct("<Q")
-PDEATHSIG = 1  # option of prctl
 PIPE_SIZE = 1 << 20  # bytes; Linux allows users this much
 _lock, _child = threading.Lock(), None
 
@@ -130,7 +129,7 @@ class _Child:
 
 def serve():
     """Serve calls until the parent closes the pipe or ends; the child's main function."""
-    ctypes.CDLL(None).prctl(PDEATHSIG, signal.SIGKILL)
+    end_with_parent()
     limit_memory(int(os.environ["SALIENCY_ISOLATED"]) << 20)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     requests, outputs = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")

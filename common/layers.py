@@ -6,6 +6,9 @@ FLOAT_BYTES = 4
 COLUMNS = ("layer", "type", "kernel", "stride", "pad", "output", "weights", "multiplications", "MiB")
 TEXT_COLUMNS = 6  # the first ones are texts, the others numbers
 AS_INPUT = "as input"  # output of a layer that has no blob of its own
+# content of a layer in the .json of models.summary, see `common.files.check_content`
+LAYER = {"name": str, "type": str, "kernel": [int], "stride": [int], "pad": [int], "blobs": {str: [int]},
+         "weights": [[int]], "multiply_adds": int}
 
 
 @dataclass
@@ -39,6 +42,11 @@ class Layer:
     def weight_count(self):
         """Count the learned values."""
         return sum(map(math.prod, self.weights))
+
+
+def to_layers(descriptions):
+    """Convert dicts of the content LAYER to a list of Layer."""
+    return [Layer(**{name: layer[name] for name in LAYER}) for layer in descriptions]
 
 
 def by_x(sizes, sign=" x "):

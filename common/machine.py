@@ -10,10 +10,12 @@ import ctypes
 import functools
 import math
 import os
+import signal
 import sys
 from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # malloc.h
+PR_SET_PDEATHSIG = 1  # sys/prctl.h
 LIBRARY = "libopenblas.so.0"
 
 
@@ -89,6 +91,15 @@ def load_blas():
 def count_cores():
     """Count the cores that this process may use: in a job of a cluster, fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def end_with_parent():
+    """Ask the kernel to kill this process when its parent ends.
+
+    It would otherwise hold the terminal, or write to a run folder in which the user has already restarted the command.
+    """
+    with contextlib.suppress(AttributeError, OSError):  # Linux only
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def available_memory(meminfo="/proc/meminfo"):

@@ -1,8 +1,6 @@
 """Load BVLC Caffe, and run it in a subprocess.
 
 A CHECK of Caffe that fails ends the process. In a subprocess, it does not end the user's Python."""
-import contextlib
-import ctypes
 import multiprocessing
 import os
 import re
@@ -12,11 +10,10 @@ from pathlib import Path
 
 from common.errors import Terminated, UserError, run
 from common.interrupts import accept_signals, hold_signals
-from common.machine import environment, load_blas
+from common.machine import end_with_parent, environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
 ERRORS, EVERYTHING = "2", "0"
-PR_SET_PDEATHSIG = 1  # sys/prctl.h
 
 
 def load_caffe():
@@ -93,15 +90,6 @@ def fatal_message(log, start=0):
     lines = Path(log).read_bytes()[start:].decode(errors="replace").splitlines()
     fatal = [match.group(1) for line in lines if (match := re.match(r"F\d+ \S+ +\d+ \S+\] (.*)", line))]
     return fatal[-1].strip() if fatal else "no reason given"
-
-
-def end_with_parent():
-    """Ask the kernel to kill this process when its parent ends.
-
-    It would otherwise write to a run folder in which the user has already restarted the command.
-    """
-    with contextlib.suppress(AttributeError, OSError):  # Linux only
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def redirect_messages(log):

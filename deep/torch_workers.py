@@ -21,8 +21,8 @@ from common import STOPPED
 from common.arguments import Parser
 from common.errors import Terminated, UserError, os_error_message
 from common.files import write_text
-from common.machine import count_cores
-from deep.backend import end_with_parent, redirect_messages
+from common.machine import count_cores, end_with_parent
+from deep.backend import redirect_messages
 from deep.trainer import WEIGHTS
 
 RESTARTS = 3

@@ -3,7 +3,7 @@ import math
 
 from common.errors import UserError
 from common.files import read_json
-from common.layers import Layer, by_x
+from common.layers import LAYER, by_x, to_layers
 from evaluation.canvas import new_figure
 
 FIGURE_NUMBERS = {"shallow": 2, "deep": 4}  # of the paper's drawings of the nets
@@ -39,10 +39,7 @@ def read_layers(path):
     UserError
         The file is missing or damaged, or has no list of layers.
     """
-    try:
-        layers = [Layer(**layer) for layer in read_json(path)["layers"]]
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: has no list of layers ({error}); {REMEDY}") from error
+    layers = to_layers(read_json(path, {"layers": [LAYER]})["layers"])
     if not any(layer.blobs for layer in layers):
         raise UserError(f"{path}: its layers have no output; {REMEDY}")
     return layers

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.arguments import Parser
 from common.errors import UserError, run
 from common.files import NONE, NUMBER, read_json
-from common.layers import COLUMNS, TEXT_COLUMNS, Layer, layer_rows
+from common.layers import COLUMNS, LAYER, TEXT_COLUMNS, layer_rows, to_layers
 from common.runs import CONFIG
 from data.dataset import base_name
 from evaluation.architecture import FIGURE_NUMBERS
@@ -41,7 +41,7 @@ SCORE = {"train": str, "dataset": str, "edition": str, "split": str, "images": i
          "failed": int, "lacking?": {str: int}, "trained?": int, "metrics": dict.fromkeys(METRICS, METRIC)}
 NET = {"memory": {row["quantity"]: NUMBER for row in read_table(1)}, "values": {"parameters": int},
        "measured?": {str: NUMBER},
-       "training?": (NONE, {"dataset": str, "images": int, "differences": [str]})}
+       "layers?": [LAYER], "training?": (NONE, {"dataset": str, "images": int, "differences": [str]})}
 ORDER_ROW = "Pairs of models in the paper's order"
 
 
@@ -153,7 +153,7 @@ def build(scores, nets, roots, preset):
     """
     return [this_run(scores, preset), table_1(nets), table_2(scores, roots),
             *(compared(number, scores, nets) for number in (3, 4, 5, 6)),
-            *(layer_table(net, [Layer(**layer) for layer in about["layers"]])
+            *(layer_table(net, to_layers(about["layers"]))
               for net, about in nets.items() if "layers" in about)]
 
 

@@ -82,6 +82,8 @@ def open_models(weights):
         nets = [net for net, suffix in SUFFIXES.items() if path.suffix == suffix]
         if not nets:
             raise UserError(f"{path}: must end in .npz (shallow net) or .caffemodel (deep net)")
+        if nets[0] in given:
+            raise UserError(f"{path}: is a second file for the {nets[0]} net, after {given[nets[0]]}; give one")
         given[nets[0]] = path
     models = {}
     for net in NETS:

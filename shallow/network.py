@@ -4,7 +4,7 @@ import numpy as np
 from shallow.backend import lasagne
 from shallow.pool import POOLS, BiasedReLU
 from shallow.preprocess import INPUT_SIZE, MAP_SIZE
-from shallow.settings import CONV3_FILTERS, INIT_BIAS, INIT_STD
+from shallow.settings import CONV3_FILTERS, FILTERS, INIT_BIAS, INIT_STD, KERNELS
 
 OUTPUTS = ("linear", "sigmoid")
 
@@ -43,18 +43,21 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
                        "released": (lasagne.init.GlorotUniform(), lasagne.init.Constant(0.0))}[init]
     learned, kernels = {"W": weights, "b": biases}, {"W": weights, "b": None}
     linear, rectify, sigmoid = (getattr(lasagne.nonlinearities, name) for name in ("linear", "rectify", "sigmoid"))
-    conv, dense, relu = lasagne.layers.Conv2DLayer, lasagne.layers.DenseLayer, BiasedReLU
+    dense, relu = lasagne.layers.DenseLayer, BiasedReLU
     first_pool, pool = POOLS["2x2"], POOLS[pools]
     cells = map_size ** 2
+
+    def conv(net, filters, name):
+        return lasagne.layers.Conv2DLayer(net, filters, KERNELS[name], nonlinearity=linear, name=name, **kernels)
 
     # The comments give the shapes of the paper without the batch axis: channels x rows x columns. Bias and ReLU of a
     # convolution come after the pooling: the same result at a quarter of the work (shallow/pool.py).
     net = lasagne.layers.InputLayer((None, 3, input_size, input_size), name="input")  # 3 x 96 x 96
-    net = conv(net, 32, 5, nonlinearity=linear, name="conv1", **kernels)  # 32 x 92 x 92
+    net = conv(net, FILTERS["conv1"], "conv1")  # 32 x 92 x 92
     net = relu(first_pool(net, name="pool1"), biases, "conv1", name="relu1")  # 32 x 46 x 46
-    net = conv(net, 64, 3, nonlinearity=linear, name="conv2", **kernels)  # 64 x 44 x 44
+    net = conv(net, FILTERS["conv2"], "conv2")  # 64 x 44 x 44
     net = relu(pool(net, name="pool2"), biases, "conv2", name="relu2")  # 64 x 22 x 22
-    net = conv(net, conv3_filters, 3, nonlinearity=linear, name="conv3", **kernels)  # 128 x 20 x 20
+    net = conv(net, conv3_filters, "conv3")  # 128 x 20 x 20
     net = relu(pool(net, name="pool3"), biases, "conv3", name="relu3")  # 128 x 10 x 10
     net = dense(net, 2 * cells, nonlinearity=rectify, name="fc1", **learned)  # 4608
     if dropout:

@@ -36,8 +36,11 @@ PRESETS = {
     "demo": {**PAPER, "init": "released", "epochs": None, "updates": 100, "learning_rate": (2.0, 2.0 / 300),
              "validate_every": 5, "max_norm": 2.0},
 }
-INIT_STD = 0.01  # of the paper's initial weights: "zero mean and a standard deviation of 0.01"
-INIT_BIAS = 0.1  # "biases initialized to 0.1"
+INIT_STD = 0.01  # section 3.2: "zero mean and a standard deviation of 0.01"
+INIT_BIAS = 0.1  # section 3.2: "biases initialized to 0.1"
+# section 3.1 and Figure 2: rows and columns of the kernels, numbers of filters
+KERNELS = {"conv1": 5, "conv2": 3, "conv3": 3}
+FILTERS = {"conv1": 32, "conv2": 64}
 CONV3_FILTERS = {"salicon": 128, "isun": 64}  # section 3.2
 NO_DIFFERENCE = ("preset", "validate_every", "updates", "seed")  # settings whose values the paper leaves open
 LOSSES = ("squared", "l1", "cross-entropy")

@@ -6,7 +6,7 @@ import numpy as np
 from common.torch_backend import torch
 from shallow import mrg
 from shallow.preprocess import INPUT_SIZE, MAP_SIZE
-from shallow.settings import CONV3_FILTERS, INIT_BIAS, INIT_STD
+from shallow.settings import CONV3_FILTERS, FILTERS, INIT_BIAS, INIT_STD, KERNELS
 
 POOL_SIZES = {"2x2": 2, "3x3": 3}
 LARGEST_SEED = mrg.MODULUS_2  # of dropout; Lasagne draws it below this
@@ -33,11 +33,11 @@ class Net(torch.nn.Module):
         self.pool_size = POOL_SIZES[pools]
         self.output = {"linear": torch.nn.Identity(), "sigmoid": torch.nn.Sigmoid()}[output]
         fill = {"paper": _fill_as_paper, "released": _fill_as_released}[init]
-        size, cells = input_size, map_size ** 2
-        for kernel in (5, 3, 3):
-            size = (size - kernel + 1) // 2
-        shapes = {"conv1": (32, 3, 5, 5), "conv2": (64, 32, 3, 3), "conv3": (conv3_filters, 64, 3, 3),
-                  "fc1": (conv3_filters * size ** 2, 2 * cells), "fc2": (cells, cells)}
+        size, cells, channels, shapes = input_size, map_size ** 2, 3, {}
+        for name, filters in {**FILTERS, "conv3": conv3_filters}.items():
+            shapes[name] = filters, channels, KERNELS[name], KERNELS[name]
+            size, channels = (size - KERNELS[name] + 1) // 2, filters
+        shapes.update(fc1=(channels * size ** 2, 2 * cells), fc2=(cells, cells))
         self.weights, self.dropout = torch.nn.ModuleDict(), None
         rng = np.random.RandomState(seed)  # Lasagne draws in this order, so the numbers are the same
         for name, shape in shapes.items():
@@ -54,7 +54,7 @@ class Net(torch.nn.Module):
     def linear(self, images):
         """Compute the outputs of fc2, before a sigmoid: the cross-entropy loss is exact only with these."""
         values = images
-        for name in ("conv1", "conv2", "conv3"):
+        for name in KERNELS:
             layer = self.weights[name]
             values = functional.conv2d(values, layer["W"].flip(2, 3))
             values = _pool(values, 2 if name == "conv1" else self.pool_size)

@@ -121,7 +121,7 @@ def test_damaged_files_are_named_and_the_other_figures_drawn(inputs, tmp_path):
     process = draw(inputs, tmp_path / "out", **{"filters": broken, "scores": broken, "runs-deep": broken})
     assert process.returncode == 1 and "Traceback" not in process.stderr
     assert "shallow.npy: cannot be read as an array" in process.stderr and "deep.npy: holds an array (5,)" in process.stderr
-    assert "shallow.json: has no list of layers" in process.stderr and "deep.json: has no list of layers" in process.stderr
+    assert "shallow.json: has no layers" in process.stderr and "deep.json: has no layers" in process.stderr
     assert "shallow.csv: has no readable scores of CC" in process.stderr and "contains no training" in process.stderr
     assert "examples left out: synthetic test: has no image 'other', which the scores name; score again" in process.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"curves-shallow.png"}

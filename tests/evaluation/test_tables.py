@@ -292,7 +292,7 @@ def test_the_report_is_one_page_with_the_newest_run_first(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "index.html", *(f"{name}.{suffix}" for name in ("first", "second") for suffix in ("md", "csv", "tex", "json"))}
     page = (tmp_path / "out/index.html").read_text()
-    assert page.index('id="second"') < page.index('id="first"') and page.count("data:image/png;base64,") == 2
+    assert page.index("<h2>second</h2>") < page.index("<h2>first</h2>") and page.count("data:image/png;base64,") == 2
     assert 'src="http' not in page and "href=\"http" not in page and "&lt;0.01&gt;" in page
     assert all(page.count(f"<h4>Table {number}:") == 2 for number in range(1, 7))
     assert page.count('id="claims"') == 1 and "149 claims: " in page and "Figures 1 and 5 show image" in page

@@ -62,6 +62,8 @@ def test_fetched_weights_come_first_then_the_newest_run(tmp_path, monkeypatch, c
     assert str(find_weights("deep")).endswith("deep_net_model.caffemodel") and "juntingnet" in str(find_weights("shallow"))
     with pytest.raises(UserError, match="must end in .npz"):
         open_models(["weights.pickle"])
+    with pytest.raises(UserError, match="b.npz: is a second file for the shallow net, after a.npz; give one"):
+        open_models(["a.npz", "b.npz"])
 
 
 def test_mistakes_are_one_line(photo, tmp_path):
