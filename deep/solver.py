@@ -11,9 +11,9 @@ from deep.prototxt import HERE, SOLVER, TRAIN_VAL, messages, parse_prototxt
 from deep.training_net import SETTING, net_setting, read_training_net
 
 # PRESET=demo uses these values; solver.prototxt has the paper's values of the same settings.
-DEMO_SOLVER = {"max_iter": 200, "test_interval": 50, "snapshot": 50}
+DEMO_SOLVER = {"max_iter": 300, "test_interval": 50, "snapshot": 50}
 # At batch size 2, the last few images dominate the weights unless the learning rate falls before the end.
-DEMO_STEPSIZE = 80
+DEMO_STEPSIZE = 120
 DEMO_VALIDATION_IMAGES = 20
 DEFAULT_TYPE = "SGD"  # Caffe's
 REQUIRED_FIELDS = ("lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot")

@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder that deep.prepare wrote")
     parser.add_argument("--run", required=True, help="run folder, e.g. build/runs/NAME")
     parser.add_argument("--preset", choices=["demo", "paper"], default="demo",
-                        help="paper: 24,000 iterations; demo: 200, which take minutes (default: %(default)s)")
+                        help="paper: 24,000 iterations; demo: 300, which take minutes (default: %(default)s)")
     parser.add_argument("--solver", default=str(SOLVER), help="solver file (default: deep/solver.prototxt)")
     parser.add_argument("--train-val", default=str(TRAIN_VAL), metavar="FILE",
                         help="net for training (default: deep/train_val.prototxt); the net that a solver file names is "

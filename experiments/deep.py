@@ -9,6 +9,7 @@ from experiments.setup import Table, validated
 RATES = (1, 3, 10, 30, 100)  # times the paper's
 SEEDS = (2016, 2017)
 CONSTANT_RATE = ("--set", "stepsize=100000")
+HALVED_RATE = ("--set", "stepsize=80", "--set", "test_interval=50")  # after 80 iterations
 EIGHT, SHORTER, NARROWER, DROPOUT = "eight convolutions", "without conv5", "half the maps in conv4-7", "dropout 0.5"
 SIZE = "the demo preset's size (192x144)"
 
@@ -50,7 +51,7 @@ def variants(setup):
         path = setup.out / f"{label}.prototxt"
         write_text(path, variant_text(name))
         logs = [setup.train("deep", f"{label}-{seed}", data, "--iterations", 150, "--seed", seed, "--train-val", path,
-                            "--set", "test_interval=50") for seed in SEEDS]
+                            *HALVED_RATE) for seed in SEEDS]
         seconds = np.median([row["seconds"] for row in logs[0] if row["val_cc"] is None])
         rows.append([name, *(validated(log, column)[-1] for column in ("val_cc", "val_rmse") for log in logs),
                      float(seconds)])
@@ -100,13 +101,13 @@ def _remove(net, name, below):
 def transfer(setup):
     """Start conv1 to conv3 from the weights of a net trained on the generated images, or at random (section 4.1)."""
     data, rows = setup.data("deep"), []
-    source = type(setup)("synthetic", None, setup.build, setup.out)
-    source.train("deep", "source", source.data("deep"), "--iterations", 200)
+    source = type(setup)("synthetic+edition=1", None, setup.build, setup.out)
+    source.train("deep", "source", source.data("deep"), "--iterations", 200, *HALVED_RATE)
     weights = source.run_folder("source") / "weights.caffemodel"
     for name, given in (("random", ()), ("from the generated images", ("--vgg", weights))):
         label = "transfer-" + ("copied" if given else "random")
-        logs = [setup.train("deep", f"{label}-{seed}", data, "--iterations", 100, "--seed", seed, "--set",
-                            "test_interval=50", *given) for seed in (*SEEDS, 2018)]
+        logs = [setup.train("deep", f"{label}-{seed}", data, "--iterations", 100, "--seed", seed,
+                            *HALVED_RATE, *given) for seed in (*SEEDS, 2018)]
         rows.append([name, *(value for log in logs for value in validated(log, "val_cc"))])
     return Table("Section 4.1: first layers from another task regularise, and improve the result.",
                  ["conv1 to conv3", *(f"CC at {at}, seed {seed}" for seed in (*SEEDS, 2018) for at in (50, 100))], rows,

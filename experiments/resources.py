@@ -37,8 +37,8 @@ def times(setup):
     for name, filters, paper in (("SALICON", 128, "6 to 7 h (GTX 980)"), ("iSUN", 64, "5 to 6 h (GTX 980)")):
         data = setup.data("shallow")
         per_epoch = max(1, read_json(data / "manifest.json", {"train": int})["train"] // BATCH)
-        log = setup.train("shallow", f"times-{filters}", data, "--conv3-filters", filters, "--epochs",
-                          UPDATES // per_epoch)
+        log = setup.train("shallow", f"times-{filters}", data, "--conv3-filters", filters,
+                          *setup.shallow_length(data, UPDATES))
         seconds = np.median([row["step_seconds"] for row in log]) / per_epoch
         updates = TRAINING_IMAGES[name] // BATCH * EPOCHS
         rows.append([f"shallow net on {name}", f"{updates:,} updates", float(seconds), updates * seconds / 3600, paper])

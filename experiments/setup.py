@@ -2,14 +2,16 @@
 
 Every training has its own run folder. If an experiment is interrupted, the same command continues it.
 """
+import math
 import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from common.errors import UserError
-from common.files import write_json, write_text
+from common.files import read_json, write_json, write_text
 from common.runs import read_log
+from shallow.settings import PAPER
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -91,6 +93,11 @@ class Setup:
             run(f"{net}.prepare", *self.source, "--out", folder, *(["--preset", "demo"] if net == "deep" else []),
                 *(word for name, value in options.items() for word in (f"--{name}", value)))
         return folder
+
+    def shallow_length(self, data, updates):
+        """Return the options of a training of the shallow net: batches of the paper's size, about `updates` of them."""
+        images = read_json(data / "manifest.json", {"train": int})["train"]
+        return "--batch", PAPER["batch"], "--epochs", math.ceil(updates / max(1, images // PAPER["batch"]))
 
     def train(self, net, label, data, *arguments):
         """Train a net with the arguments of its command, and return the rows of its log.

@@ -14,7 +14,8 @@ def regularisation(setup):
             "L2 penalty 1e-5": ("--l2", 1e-5), "dropout 0.5": ("--dropout", 0.5)}
     for name, given in arms.items():
         plain = ("--l2", 0, "--max-norm", OFF)  # of options given twice, the last one counts
-        log = setup.train("shallow", f"regularised-{name.replace(' ', '-')}", data, "--epochs", 400, *plain, *given)
+        log = setup.train("shallow", f"regularised-{name.replace(' ', '-')}", data, "--batch", 128, "--epochs", 400,
+                          *plain, *given)
         losses = validated(log, "val_loss")
         rows.append([name, min(losses), losses[-1], log[-1]["loss"], losses[-1] / log[-1]["loss"],
                      max(validated(log, "val_cc")), validated(log, "fc1_max_norm")[-1]])
@@ -36,15 +37,15 @@ def losses(setup):
         arms[f"cross-entropy, rate {rate}"] = ("--loss", "cross-entropy", "--learning-rate", rate, rate / 300)
     for name, given in arms.items():
         label = name.replace(" ", "-").replace(",", "").replace(".", "")
-        log = setup.train("shallow", f"loss-{label}", data, *given)
+        log = setup.train("shallow", f"loss-{label}", data, *setup.shallow_length(data, 100), *given)
         scores = validated(log, "val_cc")
         finished = np.isfinite(log[-1]["loss"])
         rows.append([name, scores[len(scores) // 2] if len(scores) > 1 else "", scores[-1] if finished else "diverged",
                      validated(log, "val_spread")[-1]])
     return Table("Section 3.2: Nesterov momentum helps convergence; L1 and cross-entropy converge slowly.",
                  ["loss and first learning rate", "CC in the middle", "CC at the end", "spread of the maps"], rows,
-                 f"Shallow net, demo preset (100 updates) on {setup.dataset}, one seed. Spread: standard deviation of "
-                 "the outputs over images, divided by that of the targets; 0 means one map for all images.")
+                 f"Shallow net, demo preset, 100 updates of 128 images of {setup.dataset}, one seed. Spread: standard "
+                 "deviation of the outputs over images, divided by that of the targets; 0: one map for all images.")
 
 
 def paper_start(setup):

@@ -170,7 +170,7 @@ def test_the_demo_preset_keeps_the_schedule_of_another_solver_file(tmp_path):
     path.write_text('type: "SGD" base_lr: 2e-7 momentum: 0.5 lr_policy: "step" gamma: 0.1 stepsize: 7 '
                     "weight_decay: 0 max_iter: 9 test_interval: 3 snapshot: 3")
     mine = resolve_solver(path, "demo", size=[192, 144], validation_images=4, seed=1)
-    assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * (320 * 240) / (192 * 144)) and mine["max_iter"] == 200
+    assert mine["stepsize"] == 7 and mine["base_lr"] == pytest.approx(2e-7 * (320 * 240) / (192 * 144)) and mine["max_iter"] == 300
     assert mine["test_iter"] == [2] and mine["random_seed"] == 1
     ours = resolve_solver(SOLVER, "paper", size=[320, 240], validation_images=1000, seed=1)
     assert ours["stepsize"] == 2000 and ours["max_iter"] == 24_000 and ours["test_iter"] == [100]

@@ -79,7 +79,7 @@ def test_the_centre_prior_is_near_chance_in_shuffled_auc(few, prior):
 def test_a_saved_centre_prior_is_used_and_a_foreign_one_rejected(tmp_path, prior):
     path = tmp_path / "prior.npz"
     training = load("synthetic", "train")
-    made_of = f"synthetic: 1000 images, {training.names[0]} to {training.names[-1]}, seed 2016"
+    made_of = f"synthetic: 1000 images, {training.names[0]} to {training.names[-1]}, edition 2, seed 2016"
     np.savez(path, prior=prior, made_of=np.array(made_of))
     np.testing.assert_array_equal(baselines.saved_centre_prior(training, path), prior)
     np.savez(path, prior=prior, made_of=np.array("osie: 400 images"))
@@ -376,7 +376,7 @@ def _flat_prior(folder):
     training = load("synthetic", "train")
     path = folder / "prior.npz"
     np.savez(path, prior=1 + np.eye(48, 64), made_of=np.array(
-        f"synthetic: {len(training)} images, {training.names[0]} to {training.names[-1]}, seed 2016"))
+        f"synthetic: {len(training)} images, {training.names[0]} to {training.names[-1]}, edition 2, seed 2016"))
     return path
 
 

@@ -50,7 +50,7 @@ def test_presets_have_the_values_of_the_paper_and_of_the_released_script():
     changes = {preset: {name for name in paper if resolve(preset)[name] != paper[name]} for preset in PRESETS}
     assert changes == {"paper": set(),
                        "released": {"preset", "init", "target_range", "epochs", "learning_rate", "l2", "max_norm"},
-                       "demo": {"preset", "init", "epochs", "updates", "learning_rate", "validate_every", "max_norm"}}
+                       "demo": {"preset", "init", "epochs", "updates", "batch", "learning_rate", "validate_every", "max_norm"}}
 
 
 def test_settings_that_contradict_each_other_are_errors():
