@@ -138,7 +138,10 @@ def test_a_run_changes_its_engine_at_a_snapshot(prepared, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     resumed = command(*train(prepared, tmp_path / "both"))
-    assert resumed.returncode == 0 and "the run started with engine caffe and resumes with torch" in resumed.stderr
+    assert resumed.returncode == 0 and "the run started with engine caffe, device cpu and resumes with engine torch, device cpu, " in resumed.stderr
+    resumption, = runs.read_config(tmp_path / "both/weights.caffemodel", "deep")["resumed"]
+    assert 0 < resumption["after"] < 4 and resumption["versions"]["engine"] == "torch"
+    assert resumption["versions"]["precision"] == "float32" and resumption["versions"]["caffe"] is None
     rows, others = (runs.read_log(tmp_path / name / "log.csv") for name in ("caffe", "both"))
     assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in others], rel=1e-3)
     assert rows[-1]["val_cc"] == pytest.approx(others[-1]["val_cc"], abs=1e-3)
