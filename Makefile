@@ -224,7 +224,7 @@ $(SHALLOW): FORCE | shallow-engine $(SHALLOW_DATA)
 
 $(DEEP): FORCE | deep-engine $(DEEP_DATA) $(READY_CAFFE)
 	@$(PY) -m deep.train --data $(dir $(DEEP_DATA)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
-	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") $(ENGINE_OPTIONS) $(NPROC:%=--nproc %) $(GPU:%=--gpu %)
+	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") $(ENGINE_OPTIONS) $(GPU:%=--gpu %) $(NPROC:%=--nproc %)
 
 # ---- Predictions, scores, tables -------------------------------------------------------------------------------------
 

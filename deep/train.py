@@ -1,9 +1,9 @@
 """python -m deep.train: train the deep net on the data of deep.prepare (section 4.2).
 
-The run folder holds config.json, solver.prototxt and train_val.prototxt as used, log.csv, caffe.log (Caffe's messages),
-the newest snapshot during training, and weights.caffemodel at the end. If a run is interrupted or killed, the same
-command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit, if machine
-and engine stay the same.
+The run folder holds config.json, solver.prototxt and train_val.prototxt as used, log.csv, caffe.log or torch.log (the
+library's messages), the newest snapshot during training, and weights.caffemodel at the end. If a run is interrupted or
+killed, the same command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit
+for bit, if machine and engine stay the same.
 """
 import os
 import sys

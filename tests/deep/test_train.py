@@ -21,7 +21,7 @@ from deep.names import NEW, OLD
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
-from tests.deep.conftest import with_old_name
+from tests.deep.conftest import run_command_of, with_old_name
 
 caffe = load_caffe()
 
@@ -82,14 +82,6 @@ def test_killed_and_resumed_equals_uninterrupted(prepared, tmp_path):
     assert sorted(path.name for path in broken.iterdir()) == [
         "caffe.log", "config.json", "log.csv", "snapshots", "solver.prototxt", "train.txt", "train_val.prototxt",
         "val.txt", "weights.caffemodel"] and not list((broken / "snapshots").iterdir())
-
-
-def run_command_of(solver_file):
-    """Run the command in the comment of a run's solver file."""
-    command_line = solver_file.read_text().splitlines()[1].removeprefix("#")
-    process = subprocess.run(["bash", "-c", command_line], cwd=REPOSITORY, capture_output=True, text=True, check=False,
-                             env={**USER_ENVIRONMENT, "GLOG_logtostderr": "1"})
-    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.slow
