@@ -262,7 +262,9 @@ fi
 # CMake does not accept a build folder that was moved
 grep -qsF "CMAKE_HOME_DIRECTORY:INTERNAL=$work/src" "$work/build/CMakeCache.txt" || rm -rf "$work/build"
 [ -d "$work/build" ] || need_space 1 "building Caffe"
-echo "$name: compiling (${cuda:+with CUDA }two to four minutes on two cores)"
+minutes="two to four minutes"
+[ -z "$cuda" ] || minutes="about ten minutes"
+echo "$name: compiling ($minutes on two cores)"
 set -o pipefail
 compile ON || { echo "building Caffe: second attempt, one file at a time"; compile OFF; } ||
   die "Caffe does not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
