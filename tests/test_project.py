@@ -140,7 +140,7 @@ def test_caffe_src_must_be_caffe(tmp_path):
 
 @pytest.fixture
 def toolkit(tmp_path):
-    """A folder like that of CUDA, whose compiler knows no card; and a PATH without nvidia-smi."""
+    """A folder like that of CUDA, whose compiler supports no card; and a PATH without nvidia-smi."""
     for name in ("bin/nvcc", "include/cuda_runtime.h", "include/cublas_v2.h", "include/curand.h", "lib64/libcudart.so",
                  "lib64/libcublas.so", "lib64/libcurand.so"):
         path = tmp_path / "cuda" / name
