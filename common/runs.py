@@ -89,7 +89,7 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
     resume : bool
         Require an existing run.
     count : function without arguments
-        Counts the finished iterations or epochs from which an existing run resumes.
+        Counts the finished iterations or epochs from which an existing run resumes; None if it is complete.
 
     Raises
     ------
@@ -154,9 +154,8 @@ def _record_versions(path, config, versions, count):
     for entry in config.get("resumed", []):
         before.update(entry["versions"])
     changed = {name: versions.get(name) for name in {**before, **versions} if versions.get(name) != before.get(name)}
-    if changed:
-        entry = {"after": count(), "versions": changed}
-        write_json(path, {**config, "resumed": [*config.get("resumed", []), entry]})
+    if changed and (after := count()) is not None:
+        write_json(path, {**config, "resumed": [*config.get("resumed", []), {"after": after, "versions": changed}]})
 
 
 def prepared_data(folder, net, content=None):

@@ -274,8 +274,10 @@ def log_columns(layers):
 
 
 def count_iterations(folder):
-    """Return the number of iterations of a run's newest snapshot, 0 without one."""
+    """Return the number of iterations of a run's newest snapshot, 0 without one, None if the run is complete."""
     path = Path(folder) / MARKER
+    if (Path(folder) / WEIGHTS).is_file():
+        return None
     return read_json(path, MARKER_CONTENT)["iteration"] if path.is_file() else 0
 
 

@@ -69,8 +69,10 @@ def load_engine(name):
 
 
 def count_epochs(folder):
-    """Return the number of finished epochs of a run's checkpoint, 0 without one."""
+    """Return the number of finished epochs of a run's checkpoint, 0 without one, None if the run is complete."""
     path = Path(folder) / CHECKPOINT
+    if (Path(folder) / WEIGHTS).is_file():
+        return None
     return read_checkpoint(path)[2]["epoch"] if path.is_file() else 0
 
 

@@ -55,6 +55,8 @@ def test_config_records_with_what_a_run_resumes(tmp_path):
     assert config["versions"]["engine"] == "caffe"
     assert config["resumed"] == [{"after": 1, "versions": {"engine": "torch", "caffe": None}},
                                  {"after": 3, "versions": {"engine": "caffe", "caffe": "1"}}]
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "torch"}, count=lambda: None)  # the run is complete
+    assert runs.read_config(tmp_path / "weights.caffemodel", "deep") == config
     runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "torch"}, restart=True)
     assert "resumed" not in runs.read_config(tmp_path / "weights.caffemodel", "deep")
 

@@ -15,6 +15,7 @@ import pytest
 from common import runs
 from common.errors import UserError
 from common.files import read_json, write_json
+from deep import trainer
 from deep.backend import fatal_message, load_caffe
 from deep.monitor import Monitor
 from deep.names import NEW, OLD
@@ -95,6 +96,14 @@ def test_the_command_in_the_runs_solver_file_repeats_the_run(prepared, vgg, tmp_
     assert ("start.caffemodel" in written) == (tmp_path / "run/start.caffemodel").exists() == (start == "vgg")
     run_command_of(tmp_path / "run/solver.prototxt")
     assert_same_weights(tmp_path / "run/weights.caffemodel", tmp_path / "run/snapshots/snapshot_iter_3.caffemodel")
+
+
+def test_the_iterations_from_which_a_run_resumes_are_those_of_its_snapshot(tmp_path):
+    assert trainer.count_iterations(tmp_path) == 0
+    write_json(tmp_path / "snapshot.json", {"iteration": 40})
+    assert trainer.count_iterations(tmp_path) == 40
+    (tmp_path / "weights.caffemodel").touch()
+    assert trainer.count_iterations(tmp_path) is None
 
 
 STOPPED = ["--iterations", "4", "--set", "snapshot=3"]
