@@ -31,6 +31,9 @@ ENGINE ?=
 DEVICE ?=
 PRECISION ?=
 NPROC ?=
+GPU ?=
+CUDA ?=
+CUDA_ARCH ?=
 MIRROR ?=
 MEANS ?= training
 SKIP_BAD ?=
@@ -53,7 +56,7 @@ PLATFORMS ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG \
   ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS \
-  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG NPROC IMAGE
+  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG NPROC IMAGE GPU CUDA CUDA_ARCH
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -70,8 +73,12 @@ ifneq ($(filter-out theano caffe torch,$(ENGINE)),)
   $(error ENGINE=$(ENGINE): give torch, or leave it out: Theano for the shallow net, Caffe for the deep net)
 endif
 
+ifneq ($(and $(GPU),$(filter torch,$(ENGINE))),)
+  $(error GPU=$(GPU): is for Caffe; for ENGINE=torch, give DEVICE=cuda instead)
+endif
+
 # read by the scripts and commands below from their environment; paths may hold spaces there
-export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES IMAGE
+export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES IMAGE CUDA CUDA_ARCH
 
 # ---- What follows from them ------------------------------------------------------------------------------------------
 
@@ -110,7 +117,7 @@ TABLES := build/tables/$(RUN).json
 
 .PHONY: FORCE help doctor env caffe cluster extras torch data data-help check-data train-shallow train-deep predict \
   reproduce-tables figures claims fetch test test-caffe test-platforms bench lint clean clean-runs test-faults \
-  shallow-engine deep-engine try
+  shallow-engine deep-engine try caffe-cuda
 
 # ---- Help ------------------------------------------------------------------------------------------------------------
 
@@ -119,7 +126,7 @@ help:
 	@echo
 	@echo '  make reproduce-tables   run every step below that is missing; write build/tables/*.{md,csv,tex} and index.html'
 	@echo '  make test               run the tests'
-	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net'
+	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net  [CUDA=path]'
 	@echo '  make test-platforms     run both commands in bare Debian 12 and 13, Ubuntu and the container  [PLATFORMS=names]'
 	@echo '  make test-faults        damage inputs and kill commands on purpose: minutes; LONG=1: hours'
 	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
@@ -127,11 +134,12 @@ help:
 	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
 	@echo '  make env                make build/env: Python 3.11 with the pins of requirements.txt     [PYTHON=path]'
 	@echo '  make caffe              build BVLC Caffe with pycaffe in build/caffe                      [CAFFE_SRC=checkout]'
+	@echo '                            [CUDA=/usr/local/cuda: for NVIDIA cards, in build/caffe-cuda] [CUDA_ARCH="52 61"]'
 	@echo '  make data-help          list the data sets: source, licence, MD5, folder layout'
 	@echo '  make check-data         check a data set: missing and damaged files, example images in build/check/'
 	@echo '  make data               prepare training data    [NET=shallow|deep] [MIRROR=1] [MEANS=authors] [SKIP_BAD=1]'
 	@echo '  make train-shallow      train the shallow net (section 3) in Theano and Lasagne'
-	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [TRAIN_VAL=file]'
+	@echo '  make train-deep         train the deep net (section 4) in Caffe    [SOLVER=file] [TRAIN_VAL=file] [GPU=0]'
 	@echo '                            [VGG=VGG_CNN_M.caffemodel] [NPROC=2 with ENGINE=torch: two processes or cards]'
 	@echo '                            both nets: [ENGINE=torch: in PyTorch] [DEVICE=cuda|cpu] [PRECISION=float32|tf32|bfloat16]'
 	@echo '  make fetch              download released weights: MODEL=name (see models/README.md)      [FILE=path]'
@@ -160,13 +168,17 @@ doctor:
 	@setup/doctor.sh
 
 env: $(READY_ENV)
-caffe: $(READY_CAFFE)
+caffe: $(if $(CUDA),caffe-cuda,$(READY_CAFFE))
 
 # a moved checkout or another version of the system can leave build/env without its Python
 $(READY_ENV): requirements.txt $(shell build/env/bin/python -c '' >/dev/null 2>&1 || echo FORCE)
 	@setup/env.sh
 
-$(READY_CAFFE): deep/caffe/build.sh $(shell find deep/caffe/patches deep/caffe/src -type f) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
+$(READY_CAFFE): deep/caffe/build.sh $(wildcard deep/caffe/patches/*.patch) $(shell find deep/caffe/src -type f) $(if $(CAFFE_SRC),FORCE) | $(READY_ENV)
+	@CUDA= deep/caffe/build.sh
+
+# beside the other build, for NVIDIA's cards
+caffe-cuda: | $(READY_ENV)
 	@deep/caffe/build.sh
 
 cluster: | $(READY_ENV)
@@ -200,17 +212,19 @@ train-shallow: $(SHALLOW)
 train-deep: $(DEEP)
 
 # checked before the data are prepared
-shallow-engine deep-engine:
+shallow-engine deep-engine: | $(if $(GPU),$(READY_ENV))
 	@$(if $(and $(NPROC),$(filter shallow-engine,$@)),echo 'note: NPROC is for the deep net; the shallow net trains in one process' >&2)
+	@$(if $(and $(GPU),$(filter shallow-engine,$@)),echo 'note: GPU is for the deep net; the shallow net has ENGINE=torch' >&2)
 	@case $(@:-engine=)-$(ENGINE) in shallow-caffe | deep-theano) \
 	  echo 'ENGINE=$(ENGINE): not an engine of the $(@:-engine=) net; leave ENGINE out, or give ENGINE=torch' >&2; exit 1; esac
+	@$(if $(and $(GPU),$(filter deep-engine,$@)),$(PY) -m deep.card $(GPU))
 
 $(SHALLOW): FORCE | shallow-engine $(SHALLOW_DATA)
 	@$(PY) -m shallow.train --data $(dir $(SHALLOW_DATA)) --run $(@D) --preset $(PRESET) $(ENGINE_OPTIONS)
 
 $(DEEP): FORCE | deep-engine $(DEEP_DATA) $(READY_CAFFE)
 	@$(PY) -m deep.train --data $(dir $(DEEP_DATA)) --run $(@D) --preset $(PRESET) --solver "$(SOLVER)" \
-	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") $(ENGINE_OPTIONS) $(NPROC:%=--nproc %)
+	  --train-val "$(TRAIN_VAL)" $(if $(VGG),--vgg "$(VGG)") $(ENGINE_OPTIONS) $(GPU:%=--gpu %) $(NPROC:%=--nproc %)
 
 # ---- Predictions, scores, tables -------------------------------------------------------------------------------------
 
@@ -281,7 +295,7 @@ try: | $(READY_ENV)
 test: | $(READY_ENV) $(READY_CAFFE)
 	@$(PY) -m pytest
 
-test-caffe: | $(READY_CAFFE)
+test-caffe: | $(if $(CUDA),$(READY_ENV),$(READY_CAFFE))
 	@deep/caffe/build.sh test
 
 test-platforms:

@@ -12,7 +12,8 @@ def add_arguments(parser, original, title):
     parser.add_argument("--device", help="device for --engine torch: cpu, cuda or cuda:1 (default: the first graphics "
                                          "card, or cpu)")
     parser.add_argument("--precision", choices=["float32", "tf32", "bfloat16"], default="float32",
-                        help="precision of convolutions with --engine torch on a graphics card (default: %(default)s)")
+                        help="precision of convolutions with --engine torch; tf32 only on a graphics card (default: "
+                             "%(default)s)")
 
 
 def prepare(engine, device=None, precision="float32"):

@@ -1,6 +1,8 @@
 """A run folder: the settings and versions of a training run, its log, and what its weights need to predict.
 
-    config.json    net, settings (all, resolved), predict (keyword arguments of the Predictor), versions
+    config.json    net, settings (all, resolved), predict (keyword arguments of the Predictor), versions; if the run has
+                   resumed with other versions, resumed: a list of "after", the number of finished iterations or
+                   epochs, and "versions", those that have changed, null for what is no longer used
     log.csv        one row per iteration or epoch
     ...            checkpoints and the final weights, written by the train.py of the net
 """
@@ -19,7 +21,10 @@ from common.errors import UserError, os_error_message
 from common.files import NONE, check_content, read_json, write_json, write_text
 from common.machine import load_blas
 
-CONFIG = {"settings?": dict, "predict?": dict, "versions?": {str: (str, NONE)}}  # content of a config.json
+VERSIONS = {str: (str, NONE)}
+# content of a config.json
+CONFIG = {"settings?": dict, "predict?": dict, "versions?": VERSIONS,
+          "resumed?": [{"after": int, "versions": VERSIONS}]}
 PACKAGES = ("numpy", "scipy", "h5py", "opencv-python-headless", "Theano", "Lasagne", "protobuf")
 
 
@@ -63,7 +68,7 @@ def lock_folder(folder):
         os.close(handle)
 
 
-def start(folder, net, settings, predict, files, versions=None, restart=False, resume=False):
+def start(folder, net, settings, predict, files, versions=None, restart=False, resume=False, count=lambda: 0):
     """Create a run folder, or check that the run in an existing folder has the same settings.
 
     Parameters
@@ -83,6 +88,8 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
         Remove `files`, config.json and log.csv first. Other files in the folder stay.
     resume : bool
         Require an existing run.
+    count : function without arguments
+        Counts the finished iterations or epochs from which an existing run resumes; None if it is complete.
 
     Raises
     ------
@@ -101,6 +108,7 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
                             "delete the folder, give --restart, or give another folder")
         _warn_of_other_blas(folder, config)
         _warn_of_other_engine(folder, config, versions or {})
+        _record_versions(path, config, {**collect_versions(), **(versions or {})}, count)
         return
     if resume:
         raise UserError(f"{folder}: holds no run to resume (no config.json); omit --resume to start one")
@@ -131,11 +139,23 @@ def _warn_of_other_blas(folder, config):
 
 def _warn_of_other_engine(folder, config, versions):
     """Warn if a run resumes with another engine, device, precision or number of processes: each rounds differently."""
-    for name in ("engine", "device", "precision", "processes"):
-        before, now = config.get("versions", {}).get(name), versions.get(name)
-        if before and now and before != now:
-            print(f"warning: {folder}: the run started with {name} {before} and resumes with {now}; its weights will "
-                  "differ by rounding from those of an uninterrupted run", file=sys.stderr)
+    before = config.get("versions", {})
+    names = [name for name in ("engine", "device", "precision", "processes")
+             if before.get(name) and versions.get(name) and before[name] != versions[name]]
+    if names:
+        started, resumes = (", ".join(f"{name} {values[name]}" for name in names) for values in (before, versions))
+        print(f"warning: {folder}: the run started with {started} and resumes with {resumes}; its weights will differ "
+              "by rounding from those of an uninterrupted run", file=sys.stderr)
+
+
+def _record_versions(path, config, versions, count):
+    """Add the versions with which a run resumes to its config.json, if others ran it before."""
+    before = dict(config.get("versions", {}))
+    for entry in config.get("resumed", []):
+        before.update(entry["versions"])
+    changed = {name: versions.get(name) for name in {**before, **versions} if versions.get(name) != before.get(name)}
+    if changed and (after := count()) is not None:
+        write_json(path, {**config, "resumed": [*config.get("resumed", []), {"after": after, "versions": changed}]})
 
 
 def prepared_data(folder, net, content=None):

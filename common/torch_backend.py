@@ -42,9 +42,12 @@ def prepare(device=None, precision="float32"):
     Raises
     ------
     UserError
-        As in `select_device`.
+        As in `select_device`, or the device does not have this precision.
     """
     selected = select_device(device)
+    if precision == "tf32" and selected.type == "cpu":
+        raise UserError("precision tf32 is for graphics cards, and this run is on the CPU; give float32 (or leave "
+                        "PRECISION out), or device=cuda on a machine with a card")
     description = describe_device(selected)
     print(f"PyTorch {torch.__version__} on {description}, {precision}", flush=True)
     return ({"engine": "torch", "torch": torch.__version__, "device": description, "precision": precision},
@@ -143,7 +146,8 @@ def array_function(net, device=None):
     Returns
     -------
     callable
-        From a float32 array to the float32 array of the net's outputs. Raises UserError if the device fails.
+        From a float32 array to the float32 array of the net's outputs. Raises UserError if the device fails. Its
+        attribute `on_card` is True if the device is a graphics card.
 
     Raises
     ------
@@ -160,6 +164,7 @@ def array_function(net, device=None):
         with torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False):
             return net(torch.from_numpy(batch).to(device)).cpu().numpy()
 
+    forward.on_card = device.type == "cuda"
     return forward
 
 

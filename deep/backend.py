@@ -1,4 +1,4 @@
-"""Load BVLC Caffe, and run it in a subprocess.
+"""Load BVLC Caffe, or its build with CUDA, and run it in a subprocess.
 
 A CHECK of Caffe that fails ends the process. In a subprocess, it does not end the user's Python."""
 import multiprocessing
@@ -14,10 +14,27 @@ from common.machine import end_with_parent, environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
 ERRORS, EVERYTHING = "2", "0"
+CUDA_BUILD = Path(__file__).resolve().parents[1] / "build/caffe-cuda"  # of `make caffe CUDA=path`
+# part of an error of CUDA -> remedy
+CARD_REMEDIES = {
+    "out of memory": "give smaller batches (batch_size in train_val.prototxt), or leave GPU out",
+    "no kernel image": "this build has no code for the card; run `make caffe CUDA=path` on the machine with the card, "
+                       "or with its compute capability, such as CUDA_ARCH=61",
+    "invalid device ordinal": "there is no card of this number; the first one is 0",
+    "cudaSuccess": "check the driver with nvidia-smi, or leave GPU out",
+    "CUBLAS": "check the driver with nvidia-smi, or leave GPU out",
+}
 
 
-def load_caffe():
-    """Import pycaffe in CPU mode.
+def load_caffe(gpu=None):
+    """Import pycaffe, which computes on the CPU; with `gpu`, its build with CUDA, and compute on a graphics card.
+
+    A process can load one of both builds. Caffe without a card ends the process, see `deep.card.check_card`.
+
+    Parameters
+    ----------
+    gpu : int or None
+        Number of the card.
 
     Returns
     -------
@@ -29,6 +46,8 @@ def load_caffe():
         Caffe has not been built, or cannot be loaded.
     """
     load_blas()
+    if gpu is not None and str(cuda_python()) not in sys.path:
+        sys.path.insert(0, str(cuda_python()))
     try:
         # errors only: by default, Caffe logs every layer
         with environment(**{GLOG_LEVEL: os.environ.get(GLOG_LEVEL, ERRORS)}):
@@ -37,11 +56,23 @@ def load_caffe():
         raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python; "
                         "to predict without Caffe, give engine=opencv") \
             from error
-    caffe.set_mode_cpu()
+    if gpu is not None:
+        if cuda_python() not in Path(caffe.__file__).parents:
+            raise UserError("Caffe without CUDA is loaded in this process; use the graphics card in a new one")
+        caffe.set_device(gpu)
+        caffe.set_mode_gpu()
     return caffe
 
 
-def run_in_subprocess(target, args, log):
+def cuda_python():
+    """Return the folder of pycaffe in the build with CUDA; raise UserError if there is no such build."""
+    if not (CUDA_BUILD / ".ready").is_file():
+        raise UserError(f"{CUDA_BUILD}: missing, so Caffe cannot use a graphics card; run `make caffe "
+                        "CUDA=/usr/local/cuda`, or train with PyTorch (make torch, then ENGINE=torch without GPU)")
+    return CUDA_BUILD / "src/python"
+
+
+def run_in_subprocess(target, args, log, library="Caffe"):
     """Call `target(*args)` in a subprocess: a CHECK of Caffe that fails ends its process.
 
     Parameters
@@ -49,7 +80,9 @@ def run_in_subprocess(target, args, log):
     target : function, importable from its module
     args : tuple, picklable
     log : path
-        File to which Caffe's messages are appended; they do not appear on the screen.
+        File to which the library's messages are appended; they do not appear on the screen.
+    library : str
+        Library that runs in the subprocess, for errors.
 
     Returns
     -------
@@ -59,7 +92,7 @@ def run_in_subprocess(target, args, log):
     Raises
     ------
     UserError
-        A CHECK of Caffe failed (the error quotes its message), or the subprocess was killed.
+        A CHECK of Caffe failed (the error quotes its message), or the subprocess crashed or was killed.
     """
     log = Path(log)
     before = log.stat().st_size if log.is_file() else 0
@@ -81,15 +114,22 @@ def run_in_subprocess(target, args, log):
     if child.exitcode == -signal.SIGKILL:
         raise UserError("the training process was killed, probably for lack of memory; "
                         "close other programs or use PRESET=demo, then run the same command again")
-    raise UserError(f"Caffe stopped: {fatal_message(log, before)} (full log: {log}); "
-                    "correct the cause and run the same command again")
+    reason = fatal_message(log, before) or f"it crashed with {signal.Signals(-child.exitcode).name}"
+    remedy = card_remedy(reason) or "correct the cause"
+    raise UserError(f"{library} stopped: {reason} (full log: {log}); {remedy} and run the same command again")
 
 
 def fatal_message(log, start=0):
-    """Return the message of the CHECK that failed; the first `start` bytes of Caffe's log are skipped."""
+    """Return the message of the CHECK that failed, "" if none did; the first `start` bytes of Caffe's log are skipped.
+    """
     lines = Path(log).read_bytes()[start:].decode(errors="replace").splitlines()
     fatal = [match.group(1) for line in lines if (match := re.match(r"F\d+ \S+ +\d+ \S+\] (.*)", line))]
-    return fatal[-1].strip() if fatal else "no reason given"
+    return fatal[-1].strip() if fatal else ""
+
+
+def card_remedy(reason):
+    """Return the remedy for an error of CUDA that Caffe reports, None for another error."""
+    return next((remedy for part, remedy in CARD_REMEDIES.items() if part in reason), None)
 
 
 def redirect_messages(log):

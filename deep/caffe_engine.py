@@ -22,6 +22,8 @@ class CaffeEngine:
     ----------
     folder : pathlib.Path
         Run folder with solver.prototxt, train_val.prototxt and the lists of shards.
+    gpu : int or None
+        Number of a graphics card, for Caffe's build with CUDA; None computes on the CPU.
 
     Attributes
     ----------
@@ -39,8 +41,8 @@ class CaffeEngine:
         Number of iterations that are done.
     """
 
-    def __init__(self, folder):
-        self.caffe = load_caffe()
+    def __init__(self, folder, gpu=None):
+        self.caffe = load_caffe(gpu)
         self.folder = folder
         self.settings = parse_prototxt(folder / "solver.prototxt", self.caffe.proto.caffe_pb2.SolverParameter())
         self.solver = self._open_solver()

@@ -249,7 +249,9 @@ class _Builder:
                 target=_write_sizes, args=(self.caffe, str(path), self.phase, str(out)))
             child.start()
             child.join()
-            return (read_json(out), None) if out.is_file() else (None, fatal_message(self.log, before))
+            if out.is_file():
+                return read_json(out), None
+            return None, fatal_message(self.log, before) or "no reason given"
 
 
 def _write_sizes(caffe, path, phase, out):

@@ -76,6 +76,8 @@ class Predictor(predictor.Predictor):
         self._most_pixels = 1024 * 1024  # that have been computed; the memory for them is there
         options = {"device": device} if engine == "torch" else {}
         self._engine = ENGINES[engine](weights, {name: layers[name] for name in shapes}, **options)
+        # PyTorch reports that a card has too little memory; this machine's is another one
+        self._on_card = getattr(self._engine, "on_card", False)
 
     def preprocess(self, image):
         """Convert an image, uint8 (H, W, 3) RGB, to the net's input, float32 (3, h, w).
@@ -97,7 +99,7 @@ class Predictor(predictor.Predictor):
             There is too little memory for inputs of this size.
         """
         pixels = batch[:, 0].size
-        if pixels > self._most_pixels:
+        if pixels > self._most_pixels and not self._on_card:
             needed, available = pixels * BYTES_PER_PIXEL, available_memory()
             if needed > available:
                 height, width = batch.shape[2:]

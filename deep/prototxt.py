@@ -28,11 +28,12 @@ def messages():
     """
     try:
         return load_caffe().proto.caffe_pb2
-    except UserError:
+    except UserError as error:
         package = importlib.util.find_spec("caffe")
         path = package and Path(package.origin).parent / "proto/caffe_pb2.py"
         if not (path and path.is_file()):
-            raise
+            raise UserError("caffe_pb2.py, which defines the prototxt files, is missing: the build of Caffe makes it; "
+                            "run `make caffe`, then use build/env/bin/python") from error
     specification = importlib.util.spec_from_file_location("caffe_pb2", path)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)

@@ -78,8 +78,8 @@ def resolve_solver(path, preset, size, validation_images, seed, iterations=None,
     return solver
 
 
-def write_solver(folder, solver, vgg):
-    """Write solver.prototxt of a run; its first lines are the command that repeats the run with Caffe alone.
+def write_solver(folder, solver, vgg, engine="caffe", gpu=None):
+    """Write solver.prototxt of a run; its first lines are the command that trains the same with Caffe alone.
 
     Parameters
     ----------
@@ -87,20 +87,28 @@ def write_solver(folder, solver, vgg):
     solver : dict, as returned by `resolve_solver`
     vgg : path or None
         If given, the run starts from start.caffemodel in the run folder.
+    engine : "caffe" or "torch"
+    gpu : int or None
+        Number of the graphics card on which Caffe runs.
     """
     from google.protobuf import text_format
 
     caffe_pb2 = messages()
     message = caffe_pb2.SolverParameter(**{**solver, "net": str(folder.resolve() / "train_val.prototxt"),
                                            "snapshot_prefix": str(folder.resolve() / "snapshots" / "snapshot"),
-                                           "solver_mode": caffe_pb2.SolverParameter.CPU})  # our Caffe has no CUDA
+                                           **({"solver_mode": caffe_pb2.SolverParameter.CPU} if gpu is None else
+                                              {"solver_mode": caffe_pb2.SolverParameter.GPU, "device_id": gpu})})
     environment = [f"{name}={value}" for name, value in blas_settings().items()]
     weights = [f"-weights {folder / 'start.caffemodel'}"] if vgg else []
-    command = " ".join([*environment, "build/caffe/build/tools/caffe train -solver", str(folder / "solver.prototxt"),
+    build = "build/caffe" if gpu is None else "build/caffe-cuda"
+    command = " ".join([*environment, f"{build}/build/tools/caffe train -solver", str(folder / "solver.prototxt"),
                         *weights])
+    # the weights that PyTorch draws are not Caffe's; VGG's runs save all initial weights in start.caffemodel
+    purpose = "To repeat the run with Caffe alone" if engine == "caffe" else \
+        "PyTorch ran it. To repeat it with Caffe alone, to rounding" if vgg else \
+        "PyTorch ran it. To train the same net with Caffe alone, from other random weights"
     write_text(folder / "solver.prototxt",
-               "# deep/solver.prototxt, which explains the settings, with the overrides of this run. To repeat the run "
-               "with Caffe alone:\n"
+               f"# deep/solver.prototxt, which explains the settings, with the overrides of this run. {purpose}:\n"
                f"#   {command}\n" + text_format.MessageToString(message))
 
 
@@ -130,7 +138,7 @@ def differences_from_paper(settings):
                     if (value := solver.get(name, paper.get(name))) != paper.get(name)]
 
 
-def replacements(path, net, engine="caffe"):
+def replacements(path, net, engine="caffe", gpu=None):
     """Describe what a run uses instead of the settings of a solver file.
 
     Parameters
@@ -138,6 +146,8 @@ def replacements(path, net, engine="caffe"):
     path : path of the solver file
     net : path of the net that the run trains
     engine : "caffe" or "torch"
+    gpu : int or None
+        Number of the graphics card on which Caffe runs.
 
     Returns
     -------
@@ -154,10 +164,10 @@ def replacements(path, net, engine="caffe"):
     if others:
         lines.append(f"{path}: names the net {', '.join(others)}, but this run trains {net}; to train another net, "
                      "give --train-val FILE (make train-deep TRAIN_VAL=FILE)")
-    gpu = settings.HasField("solver_mode") and settings.solver_mode == caffe_pb2.SolverParameter.GPU
-    if gpu and engine == "caffe":
-        lines.append(f"{path}: solver_mode GPU has no effect, because our Caffe has no CUDA; to train on a graphics "
-                     "card, give --engine torch (make train-deep ENGINE=torch)")
+    on_card = settings.HasField("solver_mode") and settings.solver_mode == caffe_pb2.SolverParameter.GPU
+    if on_card and engine == "caffe" and gpu is None:
+        lines.append(f"{path}: solver_mode GPU has no effect; to train on a graphics card, give --engine torch (make "
+                     "train-deep ENGINE=torch), or, after `make caffe CUDA=path`, --gpu 0 (GPU=0)")
     return lines
 
 

@@ -230,7 +230,8 @@ class Batches:
         """Return the images of this process in the next batch: inputs, (n, 3, h, w), and targets, (n, 1, h, w)."""
         images = []
         for _ in range(self.own_size):
-            images.append((self.data[self.row], self.label[self.row]))
+            # copies: views would keep a shard in memory while the next one is read
+            images.append((self.data[self.row].clone(), self.label[self.row].clone()))
             self._advance()
         return tuple(torch.stack(arrays) for arrays in zip(*images))
 
@@ -255,6 +256,7 @@ class Batches:
         """Read the images of this process in the shard; if there are none, in the next one that has some."""
         import h5py
 
+        self.data = self.label = None  # free the memory of the last shard before
         with h5py.File(self.paths[self.shard]) as file:
             self.images = len(file["data"])
             rows = [row for row in range(self.images)

@@ -1,9 +1,9 @@
 """python -m deep.train: train the deep net on the data of deep.prepare (section 4.2).
 
-The run folder holds config.json, solver.prototxt and train_val.prototxt as used, log.csv, caffe.log (Caffe's messages),
-the newest snapshot during training, and weights.caffemodel at the end. If a run is interrupted or killed, the same
-command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit for bit, if machine
-and engine stay the same.
+The run folder holds config.json, solver.prototxt and train_val.prototxt as used, log.csv, caffe.log or torch.log (the
+library's messages), the newest snapshot during training, and weights.caffemodel at the end. If a run is interrupted or
+killed, the same command continues from the newest snapshot; its final weights are those of an uninterrupted run, bit
+for bit, if machine and engine stay the same.
 """
 import os
 import sys
@@ -11,18 +11,22 @@ from pathlib import Path
 
 from common import engine as engines
 from common import runs
-from common.arguments import Parser, positive_int
+from common.arguments import Parser, non_negative_int, positive_int
 from common.errors import UserError, run
 from common.files import NUMBER, write_text
 from data.hdf5_index import check_hdf5
 from deep import trainer
 from deep.backend import load_caffe, run_in_subprocess
+from deep.card import check_card
 from deep.names import rename_in_run
 from deep.prototxt import SOLVER, TRAIN_VAL
 from deep.solver import replacements, resolve_solver, write_solver
+from deep.torch_workers import FAULT, LOG, launch
 from deep.training_net import SETTING, net_setting, read_training_net, with_paths
 
-FILES = ("caffe.log", "torch.log", trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
+LOGS = {"caffe": "caffe.log", "torch": LOG}  # in the run folder: messages of the engine's library
+LIBRARIES = {"caffe": "Caffe", "torch": "PyTorch"}
+FILES = (*LOGS.values(), FAULT, trainer.WEIGHTS, trainer.START, "solver.prototxt", SETTING, trainer.MARKER,
          "snapshots", "train.txt", "val.txt")  # of a run folder
 MANIFEST = {"train": int, "val": int, "size": [int], "mean_bgr": [NUMBER], "mean_map": NUMBER}
 LARGEST_FILE = 2**31  # bytes: HDF5Data reads whole files, and fails at larger ones
@@ -48,6 +52,8 @@ def main():
                              "base_lr given here is used unchanged; the base_lr of the solver file is scaled to the "
                              "image size")
     engines.add_arguments(parser, "caffe", "BVLC Caffe")
+    parser.add_argument("--gpu", type=non_negative_int, metavar="N",
+                        help="train on graphics card N, from 0, with --engine caffe; needs `make caffe CUDA=path`")
     parser.add_argument("--nproc", type=positive_int, default=1, metavar="N",
                         help="number of processes with --engine torch, such as one per graphics card, which compute "
                              "equal parts of each batch (default: %(default)s)")
@@ -57,12 +63,12 @@ def main():
     return train(args.data, args.run, preset=args.preset, solver_file=args.solver, vgg=args.vgg,
                  rescale_conv1=args.rescale_conv1, iterations=args.iterations, overrides=args.set, seed=args.seed,
                  restart=args.restart, resume=args.resume, engine=args.engine, device=args.device,
-                 precision=args.precision, train_val=args.train_val, processes=args.nproc)
+                 precision=args.precision, train_val=args.train_val, processes=args.nproc, gpu=args.gpu)
 
 
 def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_conv1=False, iterations=None,
           overrides=(), seed=2016, restart=False, resume=False, engine="caffe", device=None, precision="float32",
-          train_val=TRAIN_VAL, processes=1):
+          train_val=TRAIN_VAL, processes=1, gpu=None):
     """Train to the end, from the beginning or from the newest snapshot in the run folder.
 
     The engine runs in a subprocess, since errors of Caffe end the process.
@@ -87,6 +93,8 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
     train_val : path of the net for training, see `deep.training_net`
     processes : int
         Of the engine "torch", see `deep.torch_workers`; it must divide the batch size.
+    gpu : int or None
+        Of the engine "caffe": number of a graphics card, for the build with CUDA.
 
     Returns
     -------
@@ -113,12 +121,13 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         read_vgg(vgg, train_val)  # check the file before a run folder with its path exists
     predict = {"longest_side": max(manifest["size"]), "resizing": "area", "mean_bgr": manifest["mean_bgr"],
                "mean_map": manifest["mean_map"]}
-    versions, options = _prepare_engine(engine, device, precision, net, processes)
-    for line in replacements(solver_file, train_val, engine):
+    versions, options = _prepare_engine(engine, device, precision, net, processes, gpu)
+    for line in replacements(solver_file, train_val, engine, gpu):
         print(f"warning: {line}", file=sys.stderr, flush=True)
     with runs.lock_folder(folder):
         settings[SETTING] = net_setting(net, None if restart else folder)
-        runs.start(folder, "deep", settings, predict, FILES, versions, restart, resume)
+        runs.start(folder, "deep", settings, predict, FILES, versions, restart, resume,
+                   lambda: trainer.count_iterations(folder))
         rename_in_run(folder)
         if (folder / trainer.WEIGHTS).is_file():
             trainer.remove_snapshots(folder)  # left by a run that was killed after it wrote its final weights
@@ -127,17 +136,15 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
         for split, paths in shards.items():
             write_text(folder / f"{split}.txt", "".join(f"{_without_space(path)}\n" for path in paths))
         write_text(folder / SETTING, with_paths(net, folder))
-        write_solver(folder, solver, vgg)
+        write_solver(folder, solver, vgg, engine, gpu)
         if processes > 1:
-            from deep.torch_workers import launch
-
             (folder / "snapshots").mkdir(exist_ok=True)
             return launch(folder, processes, vgg, rescale_conv1, options)
         arguments = (str(folder), vgg, rescale_conv1, engine, options)
-        return run_in_subprocess(trainer.train, arguments, folder / "caffe.log")
+        return run_in_subprocess(trainer.train, arguments, folder / LOGS[engine], LIBRARIES[engine])
 
 
-def _prepare_engine(name, device, precision, net, processes):
+def _prepare_engine(name, device, precision, net, processes, gpu):
     """Check that an engine is installed; return its versions for config.json, and the options for its class."""
     batch_size = net.batch_sizes["TRAIN"]
     if batch_size % processes:
@@ -145,9 +152,15 @@ def _prepare_engine(name, device, precision, net, processes):
                         f"give NPROC (--nproc) a divisor of {batch_size}, or batch_size a multiple of {processes}")
     if processes > 1 and name == "caffe":
         raise UserError("NPROC (--nproc) is an option of --engine torch; omit it, or give --engine torch")
+    if gpu is not None and name == "torch":
+        raise UserError("GPU (--gpu) is an option of Caffe; for PyTorch, give DEVICE=cuda (--device cuda) instead")
     versions, options = engines.prepare(name, device, precision)
     if name == "caffe":
-        versions["caffe"] = load_caffe().__version__
+        versions.update({"caffe": load_caffe().__version__, "device": "cpu"})
+        if gpu is not None:
+            versions.update(check_card(gpu))
+            options["gpu"] = gpu
+            print(f"Caffe on {versions['device']} ({versions['build']})", flush=True)
     elif processes > 1:
         from common.torch_backend import check_cards
 

@@ -44,7 +44,7 @@ def train(folder, vgg=None, rescale_conv1=False, engine="caffe", options=None):
     rescale_conv1 : bool, see `deep.surgery.transplant`
     engine : "caffe" or "torch"
     options : dict or None
-        Keyword arguments of `deep.torch_engine.TorchEngine`.
+        Keyword arguments of the engine's class.
 
     Raises
     ------
@@ -271,6 +271,14 @@ def log_columns(layers):
     """List the columns of log.csv; `weights_LAYER` and `gradient_LAYER` are norms."""
     return ["iteration", "lr", "loss", "rmse", "val_loss", "val_rmse", "val_cc", "seconds",
             *(f"{array}_{name}" for array in ("weights", "gradient") for name in layers)]
+
+
+def count_iterations(folder):
+    """Return the number of iterations of a run's newest snapshot, 0 without one, None if the run is complete."""
+    path = Path(folder) / MARKER
+    if (Path(folder) / WEIGHTS).is_file():
+        return None
+    return read_json(path, MARKER_CONTENT)["iteration"] if path.is_file() else 0
 
 
 def _validation_batches(folder, batch_size, count):

@@ -255,5 +255,7 @@ def _settings(runs):
     for name, config in runs.items():
         groups = [[[(kind, None), (str(key), None), (str(value), None)]]
                   for kind in ("settings", "predict", "versions") for key, value in config.get(kind, {}).items()]
+        groups += [[[(f"resumed after {entry['after']}", None), (str(key), None), (str(value), None)]]
+                   for entry in config.get("resumed", []) for key, value in entry["versions"].items()]
         parts.append(f"<h4>{html.escape(name)}</h4>{_html_table(name, head, groups)}")
     return parts

@@ -81,6 +81,13 @@ elif [ -e build/caffe/.ready ]; then
 else
   report "build/caffe" "not built yet" "make caffe"
 fi
+# optional parts: a line only where there is a card or a build for cards
+card=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null | paste -sd ';' | sed 's/;/; /g')
+[ -z "$card" ] || report "graphics card" "$card; used with make torch, or make caffe CUDA=path"
+if [ -e build/caffe-cuda/.ready ] && build/env/bin/python -c "" 2>/dev/null; then
+  reason=$(PYTHONPATH=build/caffe-cuda/src/python build/env/bin/python -c 'import caffe' 2>&1 | grep -v '^E[0-9]' | tail -n 1)
+  report "build/caffe-cuda" "${reason:-imports; $(cat build/caffe-cuda/.ready)}" "${reason:+rm -rf build/caffe-cuda && make caffe CUDA=path}"
+fi
 
 [ "$missing" = 0 ] && echo "nothing is missing" || echo "$missing missing; packages, Python and Caffe are installed by one command: make env caffe"
 [ "$missing" = 0 ]

@@ -122,14 +122,7 @@ class Step(abc.ABC):
         UserError
             The file is damaged, is not a checkpoint, or belongs to a run with other settings.
         """
-        try:
-            arrays, saved = weights.load(path)
-        except UserError as error:
-            raise UserError(f"{path}: the checkpoint is damaged; {RESTART}") from error
-        state = saved.pop("state", None)
-        if state is None:
-            raise UserError(f"{path}: contains weights but is not a checkpoint; {RESTART}")
-        check_content(state, STATE, path, RESTART)
+        arrays, saved, state = read_checkpoint(path)
         if saved != settings:
             changed = sorted(name for name in {*saved, *settings} if saved.get(name) != settings.get(name))
             raise UserError(f"{path}: a checkpoint of a run with other settings ({', '.join(changed)}); {RESTART}")
@@ -138,6 +131,25 @@ class Step(abc.ABC):
             weights.assign(variables, group, path)
         weights.assign(self.parameters, arrays, path)
         return state
+
+
+def read_checkpoint(path):
+    """Read a file that `Step.save` wrote with a state; return its arrays, its settings and its state.
+
+    Raises
+    ------
+    UserError
+        The file is damaged, or is not a checkpoint.
+    """
+    try:
+        arrays, settings = weights.load(path)
+    except UserError as error:
+        raise UserError(f"{path}: the checkpoint is damaged; {RESTART}") from error
+    state = settings.pop("state", None)
+    if state is None:
+        raise UserError(f"{path}: contains weights but is not a checkpoint; {RESTART}")
+    check_content(state, STATE, path, RESTART)
+    return arrays, settings, state
 
 
 class _Spread:

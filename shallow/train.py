@@ -108,7 +108,8 @@ def train(data, folder, settings, *, restart=False, resume=False, checkpoint_sec
     settings = {**settings, "data": runs.prepared_data(data, "shallow")}
     versions, options = engines.prepare(engine, device, precision)
     with runs.lock_folder(folder):
-        runs.start(folder, "shallow", settings, {}, FILES, versions, restart, resume)
+        runs.start(folder, "shallow", settings, {}, FILES, versions, restart, resume,
+                   lambda: trainer.count_epochs(folder))
         if (folder / trainer.WEIGHTS).is_file():
             (folder / trainer.CHECKPOINT).unlink(missing_ok=True)  # left by a kill at the very end
             print(f"{folder}: already trained; --restart trains it again")

@@ -12,6 +12,7 @@ from common.machine import keep_freed_memory
 from common.monitor import check_finite
 from common.progress import progress
 from shallow.monitor import Monitor
+from shallow.step import read_checkpoint
 
 CHECKPOINT, BEST, WEIGHTS = "checkpoint.npz", "best.npz", "weights.npz"  # in the run folder
 CHECKPOINT_SECONDS = 120  # minimum time between two checkpoints; each is half a gigabyte
@@ -65,6 +66,14 @@ def load_engine(name):
     else:
         from shallow.updates import TrainingStep as Engine
     return Engine
+
+
+def count_epochs(folder):
+    """Return the number of finished epochs of a run's checkpoint, 0 without one, None if the run is complete."""
+    path = Path(folder) / CHECKPOINT
+    if (Path(folder) / WEIGHTS).is_file():
+        return None
+    return read_checkpoint(path)[2]["epoch"] if path.is_file() else 0
 
 
 class Trainer:

@@ -138,6 +138,58 @@ def test_caffe_src_must_be_caffe(tmp_path):
     assert process.stderr.count("\n") == 1
 
 
+@pytest.fixture
+def toolkit(tmp_path):
+    """A folder like that of CUDA, whose compiler supports no card; and a PATH without nvidia-smi."""
+    for name in ("bin/nvcc", "include/cuda_runtime.h", "include/cublas_v2.h", "include/curand.h", "lib64/libcudart.so",
+                 "lib64/libcublas.so", "lib64/libcurand.so"):
+        path = tmp_path / "cuda" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    compiler = tmp_path / "cuda/bin/nvcc"
+    compiler.write_text("#!/bin/sh\necho \"nvcc fatal   : Unsupported gpu architecture 'compute_20'\"\nexit 1\n")
+    compiler.chmod(0o755)
+    (tmp_path / "smi").mkdir()
+    (tmp_path / "smi/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "smi/nvidia-smi").chmod(0o755)
+    return tmp_path / "cuda", f"{tmp_path / 'smi'}:{os.environ['PATH']}"
+
+
+@pytest.mark.parametrize("lacks, architectures, fault, remedy", [
+    (".", "61", "no such folder", "such as CUDA=/usr/local/cuda"), ("bin/nvcc", "61", "has no compiler bin/nvcc", "such as CUDA=/usr/local/cuda"),
+    ("lib64/libcublas.so", "61", "has no libcublas.so with its cublas_v2.h", "install this library of CUDA"),
+    ("include/curand.h", "61", "has no libcurand.so with its curand.h", "install this library of CUDA"),
+    (None, "", "no graphics card was found", "such as CUDA_ARCH=61"), (None, "new", "CUDA_ARCH=new: not a list", 'such as CUDA_ARCH="52 61"'),
+    (None, "2.0", "nvcc cannot build for CUDA_ARCH=\"20\": nvcc fatal   : Unsupported gpu architecture 'compute_20'", "give a version of CUDA for this card")])
+def test_a_wrong_cuda_is_one_line_before_anything_is_built(toolkit, lacks, architectures, fault, remedy):
+    folder, path = toolkit
+    if lacks == ".":
+        shutil.rmtree(folder)
+    elif lacks:
+        (folder / lacks).unlink()
+    before = sorted(path.name for path in (REPOSITORY / "build").iterdir())
+    process = shell("deep/caffe/build.sh", CUDA=str(folder), CUDA_ARCH=architectures, PATH=path)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and process.stdout == ""
+    assert process.stderr.startswith("error: CUDA") and fault in process.stderr and remedy in process.stderr
+    assert {path.name for path in (REPOSITORY / "build").iterdir()} - {"logs"} == {*before} - {"logs"}
+
+
+def test_the_cards_of_the_machine_decide_what_is_built(toolkit):
+    """Two cards of one type and a newer one, as nvidia-smi lists them."""
+    folder, path = toolkit
+    smi = Path(path.split(":")[0]) / "nvidia-smi"
+    smi.write_text("#!/bin/sh\nprintf '8.6\\n6.1\\n8.6\\n'\n")
+    assert 'for CUDA_ARCH="61 86"' in shell("deep/caffe/build.sh", CUDA=str(folder), PATH=path).stderr
+
+
+def test_a_card_is_an_option_of_caffe():
+    shown = re.sub(r"\\\n", "", shell("make -n train-deep GPU=1").stdout)
+    assert re.search(r"-m deep\.card 1\n(.*\n)*.*-m deep\.train .*--gpu 1\b", shown)
+    process = shell("make --no-print-directory -n train-deep GPU=1 ENGINE=torch")
+    assert process.returncode == 2 and "GPU=1: is for Caffe; for ENGINE=torch, give DEVICE=cuda instead" in process.stderr
+    assert "\nCUDA= deep/caffe/build.sh" not in shell("make -n caffe CUDA=/usr/local/cuda").stdout
+
+
 def imported(path):
     """Top-level folders of this project that a module imports anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):

@@ -46,6 +46,21 @@ def test_config_records_settings_and_versions(tmp_path):
         runs.read_config(tmp_path / "weights.npz", "deep")
 
 
+def test_config_records_with_what_a_run_resumes(tmp_path):
+    """Each resumption with other versions is listed; equal ones, compared with those before, are not."""
+    for after, engine in enumerate(({"engine": "caffe", "caffe": "1"}, {"engine": "torch"}, {"engine": "torch"},
+                                    {"engine": "caffe", "caffe": "1"})):
+        runs.start(tmp_path, "deep", {"seed": 1}, {}, (), engine, count=lambda count=after: count)
+    config = runs.read_config(tmp_path / "weights.caffemodel", "deep")
+    assert config["versions"]["engine"] == "caffe"
+    assert config["resumed"] == [{"after": 1, "versions": {"engine": "torch", "caffe": None}},
+                                 {"after": 3, "versions": {"engine": "caffe", "caffe": "1"}}]
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "torch"}, count=lambda: None)  # the run is complete
+    assert runs.read_config(tmp_path / "weights.caffemodel", "deep") == config
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "torch"}, restart=True)
+    assert "resumed" not in runs.read_config(tmp_path / "weights.caffemodel", "deep")
+
+
 def test_log_drops_rows_after_the_checkpoint_and_an_incomplete_row(tmp_path):
     path = tmp_path / "log.csv"
     log = runs.Log(path, ["step", "loss", "val"])

@@ -50,6 +50,13 @@ def test_too_little_memory_is_one_line(backend):
     assert "\n" not in str(caught.value)
 
 
+def test_a_precision_that_the_cpu_does_not_have_is_an_error(backend):
+    with pytest.raises(UserError, match="precision tf32 is for graphics cards, and this run is on the CPU; give float32"):
+        backend.prepare("cpu", "tf32")
+    for precision in ("float32", "bfloat16"):
+        assert backend.prepare("cpu", precision)[0]["precision"] == precision
+
+
 def test_faults_of_the_program_keep_their_traceback(backend):
     with pytest.raises(RuntimeError, match="must match"), backend.device_errors():
         backend.torch.zeros(2) + backend.torch.zeros(3)

@@ -1,5 +1,6 @@
 import importlib.util
 import re
+import subprocess
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from deep.names import NEW, OLD
 from deep.predictor import ENGINES
 from deep.prepare import prepare
 from deep.prototxt import TRAIN_VAL
+from tests.conftest import REPOSITORY, USER_ENVIRONMENT
 from tests.fixtures.vgg import vgg_cnn_m
 
 # engines of prediction: those that are installed, and all as parameters of a test
@@ -45,6 +47,14 @@ def with_old_name(source, path):
             layer.name = layer.top[0] = OLD
     path.write_bytes(message.SerializeToString())
     return path
+
+
+def run_command_of(solver_file):
+    """Run the command in the comment of a run's solver file."""
+    command_line = solver_file.read_text().splitlines()[1].removeprefix("#")
+    process = subprocess.run(["bash", "-c", command_line], cwd=REPOSITORY, capture_output=True, text=True, check=False,
+                             env={**USER_ENVIRONMENT, "GLOG_logtostderr": "1"})
+    assert process.returncode == 0, process.stderr
 
 
 def run_folder(folder, settings, batch_size=2):

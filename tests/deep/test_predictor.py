@@ -165,3 +165,15 @@ def test_too_little_memory_is_an_error(blue_channel, monkeypatch):
     net = Predictor(blue_channel, longest_side=2048)
     with pytest.raises(UserError, match=r"an input of 2048x1024 needs 3.5 GB of memory, but 2.0 GB are available; give a smaller longest_side"):
         net.predict(np.zeros((1024, 2048, 3), np.uint8))
+
+
+@pytest.mark.skipif("torch" not in INSTALLED, reason="PyTorch is not installed: make torch")
+def test_the_memory_of_this_machine_does_not_limit_a_card(blue_channel, monkeypatch):
+    """No card is needed: the engine on the CPU is marked as one on a card."""
+    monkeypatch.setattr("deep.predictor.available_memory", lambda: 1e5)
+    net, image = Predictor(blue_channel, "torch", device="cpu"), np.zeros((16, 16, 3), np.uint8)
+    with pytest.raises(UserError, match="are available; give a smaller longest_side"):
+        net._most_pixels = 0
+        net.predict(image)
+    net._on_card = True
+    assert net.predict(image).shape == (16, 16)

@@ -199,7 +199,7 @@ def test_what_replaces_settings_of_the_solver_file_is_reported(tmp_path):
     path.write_text(POSTED)
     assert [line.partition(";")[0] for line in replacements(path, TRAIN_VAL)] == [
         f"{path}: names the net my_train_val.prototxt, but this run trains {TRAIN_VAL}",
-        f"{path}: solver_mode GPU has no effect, because our Caffe has no CUDA"]
+        f"{path}: solver_mode GPU has no effect"]
     # the net in the folder of the solver file, and ours under any name, are the nets that the file names
     assert len(replacements(path, tmp_path / "my_train_val.prototxt", engine="torch")) == 0
     assert replacements(SOLVER, TRAIN_VAL) == [] and len(replacements(SOLVER, tmp_path / "my_train_val.prototxt")) == 1

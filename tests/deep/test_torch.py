@@ -8,11 +8,12 @@ import pytest
 from common import runs
 from common.errors import UserError
 from deep.backend import load_caffe
-from deep.prototxt import DEPLOY, TRAIN_VAL
+from deep.prototxt import DEPLOY, SOLVER, TRAIN_VAL
+from deep.solver import resolve_solver, write_solver
 from deep.trainer import create_solver
 from deep.weights import read_caffemodel, read_history, write_caffemodel
 from tests.conftest import begin, command, one_line
-from tests.deep.conftest import run_folder
+from tests.deep.conftest import run_command_of, run_folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
 torch_engine = pytest.importorskip("deep.torch_engine")
@@ -138,7 +139,10 @@ def test_a_run_changes_its_engine_at_a_snapshot(prepared, tmp_path):
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     resumed = command(*train(prepared, tmp_path / "both"))
-    assert resumed.returncode == 0 and "the run started with engine caffe and resumes with torch" in resumed.stderr
+    assert resumed.returncode == 0 and "the run started with engine caffe, device cpu and resumes with engine torch, device cpu, " in resumed.stderr
+    resumption, = runs.read_config(tmp_path / "both/weights.caffemodel", "deep")["resumed"]
+    assert 0 < resumption["after"] < 4 and resumption["versions"]["engine"] == "torch"
+    assert resumption["versions"]["precision"] == "float32" and resumption["versions"]["caffe"] is None
     rows, others = (runs.read_log(tmp_path / name / "log.csv") for name in ("caffe", "both"))
     assert [row["loss"] for row in rows] == pytest.approx([row["loss"] for row in others], rel=1e-3)
     assert rows[-1]["val_cc"] == pytest.approx(others[-1]["val_cc"], abs=1e-3)
@@ -146,11 +150,27 @@ def test_a_run_changes_its_engine_at_a_snapshot(prepared, tmp_path):
 
 @pytest.mark.slow
 def test_vgg_weights_are_copied(prepared, vgg, tmp_path):
+    """Caffe repeats such a run to rounding, by the command in its solver file, which starts from start.caffemodel."""
     process = command(*train(prepared, tmp_path / "run", "--vgg", vgg, "--set", "base_lr=1e-12"))
     assert process.returncode == 0 and "copied from" in process.stdout
     weights = read_caffemodel(tmp_path / "run/weights.caffemodel")
     for name in ("conv1", "conv2", "conv3"):
         np.testing.assert_allclose(weights[name][0], read_caffemodel(vgg)[name][0], atol=1e-6)
+    first_line = (tmp_path / "run/solver.prototxt").read_text().splitlines()[0]
+    assert first_line.endswith("PyTorch ran it. To repeat it with Caffe alone, to rounding:")
+    run_command_of(tmp_path / "run/solver.prototxt")
+    for name, arrays in read_caffemodel(tmp_path / "run/snapshots/snapshot_iter_4.caffemodel").items():
+        for values, other in zip(arrays, weights[name]):
+            np.testing.assert_allclose(values, other, atol=1e-4 * max(np.abs(other).max(), 1e-6))
+
+
+def test_a_run_from_weights_that_pytorch_drew_does_not_promise_that_caffe_repeats_it(tmp_path):
+    """PyTorch's random numbers are not Caffe's, and only runs from VGG's weights save the initial ones."""
+    solver = resolve_solver(SOLVER, "demo", size=[192, 144], validation_images=40, seed=1)
+    write_solver(tmp_path, solver, None, engine="torch")
+    first_line, second_line, *_ = (tmp_path / "solver.prototxt").read_text().splitlines()
+    assert first_line.endswith("PyTorch ran it. To train the same net with Caffe alone, from other random weights:")
+    assert "start.caffemodel" not in second_line
 
 
 def test_the_batches_are_those_of_caffe(tmp_path):

@@ -4,14 +4,18 @@ import os
 import signal
 import subprocess
 import time
+import tracemalloc
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
 from common import runs
+from deep import train as train_command
+from deep.torch_workers import FAULT
 from deep.weights import read_caffemodel
-from tests.conftest import begin, command, one_line, python
+from tests.conftest import REPOSITORY, begin, command, one_line, python
 from tests.deep.conftest import run_folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
@@ -93,6 +97,120 @@ def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(p
     restarted = python("-m", "deep.torch_workers", arguments, RANK="0", WORLD_SIZE="2", TORCHELASTIC_RESTART_COUNT="1")
     assert restarted.returncode == 0, restarted.stderr
     assert runs.read_log(tmp_path / "killed/log.csv") == logs[1]
+
+
+@pytest.fixture(scope="module")
+def whole(prepared, tmp_path_factory):
+    """A run of two processes without a fault."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    assert command(*train(prepared, run)).returncode == 0
+    return layers_of(run)
+
+
+FAULTS = """
+import os
+if os.environ.get("RANK") == "{rank}" and os.environ["TORCHELASTIC_RESTART_COUNT"] == "0":
+    from common.errors import UserError
+    from deep import torch_engine
+    iterate = torch_engine.TorchEngine._iterate
+
+    def fail(engine):
+        if engine.iteration == 3:
+            raise {error}
+        return iterate(engine)
+
+    torch_engine.TorchEngine._iterate = fail
+"""
+
+
+def environment_with_fault(folder, rank, error):
+    """Environment variables with which process `rank` raises an error in the iteration after the third one, once."""
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text(FAULTS.format(rank=rank, error=error))
+    return {"PYTHONPATH": f"{folder}:{REPOSITORY}"}
+
+
+def assert_no_process_is_left(run):
+    """Wait shortly: a process that has ended may still be listed."""
+    deadline = time.monotonic() + 10
+    while left := [folder.name for folder in Path("/proc").glob("[0-9]*") if str(run).encode() in read_command_line(folder)]:
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
+def read_command_line(folder):
+    try:
+        return (folder / "cmdline").read_bytes()
+    except OSError:  # the process has ended
+        return b""
+
+
+def assert_layers_equal(layers, others):
+    for name, values in layers.items():
+        np.testing.assert_array_equal(values, others[name], err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_an_error_in_an_iteration_of_one_process_is_one_line_and_the_run_resumes(whole, prepared, tmp_path, rank):
+    """The other process waits for its gradients at that time."""
+    failed = command(*train(prepared, tmp_path / "run"),
+                     **environment_with_fault(tmp_path / "fault", rank, "UserError('the card is on fire; extinguish it')"))
+    assert one_line(failed) == "error: the card is on fire; extinguish it"
+    assert failed.returncode == 1 and not (tmp_path / "run/fault.txt").exists()
+    assert_no_process_is_left(tmp_path / "run")
+    assert command(*train(prepared, tmp_path / "run", "--resume")).returncode == 0
+    assert_layers_equal(whole, layers_of(tmp_path / "run"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("rank", [0, 1])
+def test_after_a_fault_of_the_program_in_one_process_all_start_again(whole, prepared, tmp_path, rank):
+    process = command(*train(prepared, tmp_path / "run"),
+                      **environment_with_fault(tmp_path / "fault", rank, "ValueError('a fault of the program')"))
+    assert process.returncode == 0 and "Traceback" not in process.stderr
+    assert "warning: a training process ended early; all start again from the newest snapshot (1 of 3 times" in process.stderr
+    assert "ValueError: a fault of the program" in (tmp_path / "run/torch.log").read_text()
+    assert_no_process_is_left(tmp_path / "run")
+    assert_layers_equal(whole, layers_of(tmp_path / "run"))
+
+
+@pytest.mark.slow
+def test_the_first_process_can_be_killed(whole, prepared, tmp_path):
+    """It writes the snapshots and the log."""
+    killed = begin_and_wait(train(prepared, tmp_path / "run"), tmp_path / "run/log.csv", 3)
+    os.kill(process_id(killed.pid, 0), signal.SIGKILL)
+    _, errors = killed.communicate(timeout=300)
+    assert killed.returncode == 0 and "Traceback" not in errors
+    assert "warning: a training process ended early" in errors
+    assert_no_process_is_left(tmp_path / "run")
+    assert_layers_equal(whole, layers_of(tmp_path / "run"))
+    assert [row["iteration"] for row in runs.read_log(tmp_path / "run/log.csv")] == [1, 2, 3, 4, 5]
+
+
+def test_a_shard_is_freed_before_the_next_one_is_read(tmp_path):
+    """Two shards of 3 MB: the peak of NumPy's memory, which PyTorch's arrays share on the CPU."""
+    folder, shape = tmp_path, (200, 3, 32, 32)
+    for name in "ab":
+        with h5py.File(folder / f"{name}.h5", "w") as file:
+            file["data"], file["label"] = np.ones(shape, np.float32), np.ones((200, 1, 32, 32), np.float32)
+    (folder / "train.txt").write_text(f"{folder}/a.h5\n{folder}/b.h5\n")
+    tracemalloc.start()
+    try:
+        batches = torch_engine.Batches(folder / "train.txt", 2, torch.device("cpu"))
+        size, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        for _ in range(250):
+            batches.next()
+        assert size > 4 * 200 * 4 * 32 * 32 and tracemalloc.get_traced_memory()[1] < 1.3 * size
+    finally:
+        tracemalloc.stop()
+
+
+def test_restart_removes_the_fault_of_a_run_that_was_killed(tmp_path):
+    (tmp_path / FAULT).write_text("the disk was full")
+    runs.start(tmp_path, "deep", {}, {}, train_command.FILES, restart=True)
+    assert not (tmp_path / FAULT).exists()
 
 
 @pytest.mark.slow

@@ -15,13 +15,14 @@ import pytest
 from common import runs
 from common.errors import UserError
 from common.files import read_json, write_json
+from deep import trainer
 from deep.backend import fatal_message, load_caffe
 from deep.monitor import Monitor
 from deep.names import NEW, OLD
 from deep.prototxt import DEPLOY
 from deep.weights import check_weights, net_shapes, read_caffemodel
 from tests.conftest import REPOSITORY, USER_ENVIRONMENT, begin, command, one_line, python
-from tests.deep.conftest import with_old_name
+from tests.deep.conftest import run_command_of, with_old_name
 
 caffe = load_caffe()
 
@@ -84,14 +85,6 @@ def test_killed_and_resumed_equals_uninterrupted(prepared, tmp_path):
         "val.txt", "weights.caffemodel"] and not list((broken / "snapshots").iterdir())
 
 
-def run_command_of(solver_file):
-    """Run the command in the comment of a run's solver file."""
-    command_line = solver_file.read_text().splitlines()[1].removeprefix("#")
-    process = subprocess.run(["bash", "-c", command_line], cwd=REPOSITORY, capture_output=True, text=True, check=False,
-                             env={**USER_ENVIRONMENT, "GLOG_logtostderr": "1"})
-    assert process.returncode == 0, process.stderr
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["random", "vgg"])
 def test_the_command_in_the_runs_solver_file_repeats_the_run(prepared, vgg, tmp_path, start):
@@ -103,6 +96,14 @@ def test_the_command_in_the_runs_solver_file_repeats_the_run(prepared, vgg, tmp_
     assert ("start.caffemodel" in written) == (tmp_path / "run/start.caffemodel").exists() == (start == "vgg")
     run_command_of(tmp_path / "run/solver.prototxt")
     assert_same_weights(tmp_path / "run/weights.caffemodel", tmp_path / "run/snapshots/snapshot_iter_3.caffemodel")
+
+
+def test_the_iterations_from_which_a_run_resumes_are_those_of_its_snapshot(tmp_path):
+    assert trainer.count_iterations(tmp_path) == 0
+    write_json(tmp_path / "snapshot.json", {"iteration": 40})
+    assert trainer.count_iterations(tmp_path) == 40
+    (tmp_path / "weights.caffemodel").touch()
+    assert trainer.count_iterations(tmp_path) is None
 
 
 STOPPED = ["--iterations", "4", "--set", "snapshot=3"]
@@ -356,7 +357,7 @@ def test_the_message_of_a_fatal_check_is_read_from_the_log(tmp_path):
     (tmp_path / "log").write_text("I1123 17:00:00.1 77 net.cpp:5] fine\n"
                                   "F1123 17:00:01.2   77 hdf5.cpp:9] Check failed: status >= 0 (-1 vs. 0) Failed\n*** Check\n")
     assert fatal_message(tmp_path / "log") == "Check failed: status >= 0 (-1 vs. 0) Failed"
-    assert fatal_message(tmp_path / "log", (tmp_path / "log").stat().st_size) == "no reason given"
+    assert fatal_message(tmp_path / "log", (tmp_path / "log").stat().st_size) == ""
 
 
 def test_damaged_caffemodels_are_named(deep_weights, tmp_path):

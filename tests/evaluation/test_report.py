@@ -29,7 +29,8 @@ def write_inputs(folder, scores=None, nets=("shallow", "deep")):
         write_json(folder / f"scores/{model}.json", value)
     for net in nets:
         write_json(folder / f"nets/{net}.json", {**NETS[net], "layers": [asdict(layer) for layer in LAYERS]})
-    write_json(folder / "run/config.json", {"net": "deep", "settings": {"rate": "</script><b>0.01"}, "versions": {"numpy": "1"}})
+    write_json(folder / "run/config.json", {"net": "deep", "settings": {"rate": "</script><b>0.01"}, "versions": {"numpy": "1"},
+                                            "resumed": [{"after": 70, "versions": {"device": "gpu 0, A&B"}}]})
 
 
 def write_figures(folder):
@@ -57,6 +58,10 @@ def page(tmp_path_factory):
     process = write_report(folder)
     assert process.returncode == 0, process.stderr
     return (folder / "out/index.html").read_text(encoding="utf-8")
+
+
+def test_the_versions_with_which_a_run_resumed_are_listed(page):
+    assert re.search(r"resumed after 70</th>\s*<td[^>]*>device</td>\s*<td[^>]*>gpu 0, A&amp;B</td>", page)
 
 
 def browse(page, script, folder, width=1280):

@@ -26,7 +26,7 @@ LINES = ("error: ", "interrupted: ", "stopped: ")
 IGNORED = ("resource_tracker", "warnings.warn(")
 TRACKERS = ("resource_tracker",)
 TIMES = ("seconds", "step_seconds")  # columns of log.csv
-UNEQUAL = ("caffe.log",)  # files that hold times or numbers of processes
+UNEQUAL = ("caffe.log", "torch.log")  # files that hold times or numbers of processes
 PYTHON = "python"  # the signal met Python before it had read a line of ours, or after the last one
 KINDS = {"kill": signal.SIGKILL, "kill worker": signal.SIGKILL, "kill group": signal.SIGKILL, "terminate": signal.SIGTERM,
          "terminate group": signal.SIGTERM, "Ctrl-C": signal.SIGINT}

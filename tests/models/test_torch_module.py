@@ -9,7 +9,7 @@ from common.errors import UserError
 from common.images import write_png
 from deep.backend import load_caffe
 from deep.prototxt import DEPLOY
-from tests.conftest import command, one_line
+from tests.conftest import command, one_line, python
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
 
@@ -52,6 +52,16 @@ def test_the_gradient_of_the_image_equals_finite_differences(net, weights):
         ends = [exact(torch.from_numpy(images_of(net) + sign * step * change)) for sign in (1, -1)]
     slope = float(((ends[0] - ends[1]) * torch.from_numpy(factors)).sum()) / (2 * step)
     assert float((images.grad.numpy() * change).sum()) == pytest.approx(slope, rel=1e-3)
+
+
+def test_without_caffe_the_remedy_is_its_build(deep_weights):
+    """The module needs the definition of prototxt files, which Caffe's build makes; OpenCV would not help."""
+    process = python("-c", "import sys; sys.path = [path for path in sys.path if 'caffe' not in path]\n"
+                           "from common.errors import run\nfrom models import torch_module\n"
+                           f"run(lambda: torch_module('deep', {str(deep_weights)!r}))")
+    line = one_line(process)
+    assert "caffe_pb2.py, which defines the prototxt files, is missing" in line
+    assert "run `make caffe`" in line and "opencv" not in line
 
 
 def test_the_gradient_of_the_image_equals_that_of_caffe(deep_weights, tmp_path):

@@ -179,7 +179,10 @@ def test_runs_resume_and_change_their_engine(prepared, tmp_path):
     assert again.returncode == 0 and "already trained" in again.stdout
     interrupt(train(prepared, tmp_path / "both", engine="theano"))
     changed = command(*train(prepared, tmp_path / "both"))
-    assert changed.returncode == 0 and "started with engine theano and resumes with torch" in changed.stderr
+    assert changed.returncode == 0 and "started with engine theano and resumes with engine torch" in changed.stderr
+    resumption, = runs.read_config(tmp_path / "both/weights.npz", "shallow")["resumed"]
+    assert 0 <= resumption["after"] < 3 and resumption["versions"]["engine"] == "torch"
+    assert "resumed" not in runs.read_config(tmp_path / "whole/weights.npz", "shallow")  # it was complete
     rows, others = (runs.read_log(tmp_path / name / "log.csv") for name in ("whole", "both"))
     for column in ("loss", "val_loss"):
         values, expected = ([row[column] for row in log if row[column] is not None] for log in (rows, others))
