@@ -12,7 +12,7 @@ import zipfile
 
 import numpy as np
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 
 MAX_VALUES = 1 << 27  # of an array: no map and no list of fixations has more
 MAX_HEADER = 10_000  # bytes of the header of an .npy; NumPy's own limit
@@ -109,7 +109,7 @@ def read_npz(path, remedy, name=None, max_values=MAX_VALUES):
         As `read_npy`, or there is no array `name`.
     """
     arrays = {}
-    source = path if name is None else f"{path}: {name}"
+    source = path if name is None else f"{path}: {show_names(name)}"
     with _opened(path, source, remedy, NPZ) as file, zipfile.ZipFile(file) as archive:
         for key in _array_names(archive) if name is None else [name]:
             with open_member(archive, key + SUFFIX) as member:
@@ -128,10 +128,10 @@ def open_member(archive, name):
     name : str
     """
     if name not in archive.NameToInfo:
-        raise DamagedArray(f"has no {name}")
+        raise DamagedArray(f"has no {show_names(name)}")
     largest = np.dtype(np.float64).itemsize * MAX_VALUES
     if (size := archive.getinfo(name).file_size) > 2 * largest:
-        raise DamagedArray(f"{name} unpacks to {size >> 20} MB, more than any array has here")
+        raise DamagedArray(f"{show_names(name)} unpacks to {size >> 20} MB, more than any array has here")
     with archive.open(name) as member:
         yield member
 

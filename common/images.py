@@ -97,7 +97,8 @@ def _opened(path):
     except Exception as error:  # Pillow raises many classes for damaged files
         if isinstance(error, OSError) and error.errno and error.filename:  # without a name: of Pillow, for damage
             raise UserError(os_error_message(error)) from error
-        reason = str(error).replace(str(path), "").replace("''", "").strip() or type(error).__name__
+        reason = str(error).replace(repr(str(path)), "").replace(str(path), "").replace("''", "").strip()
+        reason = reason or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({reason}); "
                         "replace the file or remove it from the folder") from error
 

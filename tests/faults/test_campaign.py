@@ -11,22 +11,32 @@ from tests.conftest import command
 from tests.faults import inputs, kills
 
 
-def test_a_seed_repeats_an_input_and_every_whole_file_can_be_read(tmp_path):
+def test_a_seed_repeats_an_input_whole_files_are_read_and_garbage_is_not(tmp_path):
     inputs.write_originals(tmp_path)
-    for reader, (files, read) in inputs.READERS.items():
+    faults = []
+    for reader in inputs.READERS:
         first = [inputs.make_input(tmp_path, reader, 1, number) for number in range(5)]
         assert first == [inputs.make_input(tmp_path, reader, 1, number) for number in range(5)]
         assert first != [inputs.make_input(tmp_path, reader, 2, number) for number in range(5)]
-        outcomes = {file: inputs.check(read, tmp_path / file) for file in files}
-        assert set(outcomes.values()) <= {"read", "line"} and "read" in (*outcomes.values(), *(["read"] if reader in (
-            "filters", "prior") else [])), (reader, outcomes)  # these two expect what only their command writes
+    (tmp_path / "copies").mkdir()
+    inputs.check_expected(tmp_path, tmp_path / "copies", faults.append)
+    assert faults == [], "\n".join(faults)
+
+
+def test_a_reader_that_accepts_garbage_is_reported(tmp_path, monkeypatch):
+    inputs.write_originals(tmp_path)
+    (tmp_path / "copies").mkdir()
+    monkeypatch.setattr(inputs, "READERS", {"broken": (["log.csv"], lambda path: None)})
+    faults = []
+    inputs.check_expected(tmp_path, tmp_path / "copies", faults.append)
+    assert faults == [f"broken: log.csv, {change}: read, not line" for change in inputs.GARBAGE]
 
 
 FAULTS = {"traceback": lambda path: 1 / 0, "crash": lambda path: os.kill(os.getpid(), signal.SIGSEGV),
-          "hang": lambda path: time.sleep(60), "two lines": lambda path: (_ for _ in ()).throw(UserError(f"{path}: a\n; b")),
+          "hang": lambda path: time.sleep(60), "no remedy": lambda path: (_ for _ in ()).throw(UserError(f"{path}: a")),
           "no file": lambda path: exec("raise UserError('bad; copy it')", {"UserError": UserError})}
 EXPECTED = {"traceback": "ZeroDivisionError", "crash": "crash of the process", "hang": "hang of more than 1 s",
-            "two lines": "not file: fault; remedy", "no file": "not file: fault; remedy"}
+            "no remedy": "not file: fault; remedy", "no file": "not file: fault; remedy"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
