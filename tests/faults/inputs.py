@@ -16,11 +16,12 @@ import sys
 import time
 import zipfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, to_printable
 
 SHAPE = (48, 64)
 SECONDS = 60  # for one input; limits of the readers themselves are lower
@@ -45,6 +46,8 @@ def write_originals(folder):
     from deep.weights import write_caffemodel, write_solverstate
     from shallow import weights
     from tests.data.test_folder import write_mat_73
+    from tests.evaluation.test_figures import LAYERS
+    from tests.evaluation.test_tables import NETS
     from tests.fixtures.lsun import struct as matlab_struct
 
     rng = np.random.default_rng(0)
@@ -98,6 +101,7 @@ def write_originals(folder):
     write_json(folder / "score.json", {"train": "a", "dataset": "a", "edition": "b", "split": "test", "images": 3,
                                        "convention": "mit", "seed": 1, "failed": 0, "lacking": {}, "trained": 0,
                                        "metrics": dict.fromkeys(METRICS, metric)})
+    write_json(folder / "shallow.json", {**NETS["shallow"], "layers": [asdict(layer) for layer in LAYERS]})
     (folder / "log.csv").write_text("epoch,lr,loss,val_loss\n1,0.1,0.5,0.6\n2,0.1,0.4,\n")
     (folder / "scores.csv").write_text("name,CC\na,0.5\nb,nan\n")
     (folder / "table.csv").write_text("image,observer,x,y\na,1,5,6\na,2,7.5,8\nb,1,,\n")
@@ -153,6 +157,18 @@ def _log(path):
 def _curves(path):
     from evaluation.figures import curves
     curves(path.parent, path.with_suffix(".png"), "deep")
+
+
+def _architecture(path):
+    from evaluation.architecture import draw_architecture, read_layers
+    from evaluation.canvas import save
+    save(draw_architecture(read_layers(path), "title"), path.with_suffix(".svg"))
+
+
+def _nets(path):
+    from evaluation import tables
+    for net, content in tables.read_nets(path.parent).items():
+        tables.layer_table(net, tables.to_layers(content["layers"]))
 
 
 def _solver(path):
@@ -217,6 +233,8 @@ READERS = {  # name: (files, function of a path)
     "caffemodel": (["net.caffemodel"], _call("deep.weights", "read_caffemodel")),
     "solverstate": (["net.solverstate"], _call("deep.weights", "read_history")),
     "pickle": (["net.pickle"], _call("models.released.pickled", "read_pickle")),
+    "architecture": (["shallow.json"], _architecture),
+    "nets": (["shallow.json"], _nets),
     "log": (["log.csv"], _log),
     "curves": (["log.csv"], _curves),
     "scores": (["scores.csv"], _call("evaluation.examples", "choose_examples")),
@@ -349,7 +367,7 @@ def check(read, path):
         read(path)
     except UserError as error:
         message = str(error)
-        if not message.isprintable() or "; " not in message or str(path) not in message:
+        if to_printable(message) != message or "; " not in message or str(path) not in message:
             return f"not file: fault; remedy: {message[:300]!r}"
         if len(message) > LONGEST:
             return f"a line of {len(message)} characters: {message[:300]}"
