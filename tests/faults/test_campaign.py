@@ -108,22 +108,24 @@ def test_a_lost_result_is_reported(tmp_path):
     code = ("import pathlib, sys, time, uuid; time.sleep(0.2); folder = pathlib.Path(sys.argv[1]); "
             "folder.mkdir(exist_ok=True); (folder / 'file').write_text(str(uuid.uuid4()))")
     out = tmp_path / "out"
-    scenario = kills.measure("write", tmp_path, out, {"write": [sys.executable, "-c", code, "{out}"]})
+    scenario = kills.run_scenario("write", tmp_path, out, {"write": [sys.executable, "-c", code, "{out}"]})
     faults = list(kills._round(scenario, out, ["kill"], random.Random(1)))
-    assert faults == ["differs from the run without signals: file"]
+    assert faults == [kills.PYTHON, "differs from the run without signals: file"][-len(faults):]
+    scenario.seconds = 60
+    (out / "file").unlink()
+    assert list(kills._round(scenario, out, ["kill"], random.Random(1)))[0] == kills.LATE and scenario.seconds < 60
 
 
 def test_a_round_can_be_repeated_alone(tmp_path, capsys):
-    rounds = []
-    for folder, first, count, names in (("a", 0, 5, ("tables", "figures")), ("b", None, None, None)):
-        if folder == "b":
-            number, name, kinds = re.match(r"\d+ signals; round (\d+): (\w+): (.*)", rounds[-1]).groups()
-            first, count, names = int(number), len(kinds.split(", ")), (name,)
+    def rounds(folder, *options):
         faults = []
-        kills.campaign(tmp_path / folder, 7, count, names, faults.append, first)
+        kills.campaign(tmp_path / folder, 7, *options[:2], faults.append, *options[2:])
         assert faults == []
-        rounds += [line for line in capsys.readouterr().out.splitlines() if "signals; round" in line]
-    assert rounds[-2].partition("; ")[2] == rounds[-1].partition("; ")[2]
+        return [line.partition("; ")[2] for line in capsys.readouterr().out.splitlines() if "signals; round" in line]
+
+    last = rounds("all", 5, ("tables", "figures"))[-1]
+    number, name, signals = re.match(r"round (\d+): (\w+): (.*)", last).groups()
+    assert rounds("alone", signals.count(",") + 1, (name,), int(number))[0] == last  # others follow if a signal was late
 
 
 def test_the_command_runs_both_campaigns():
