@@ -273,11 +273,9 @@ def stacks(process):
 
 
 def is_ours(line):
-    """Return True if a line of a traceback names a file of ours, or of a package that we import."""
+    """Return True if a line of a traceback names a file of ours, apart from those that Python reads first."""
     match = re.search(r'File "([^"]+)"', line)
-    if not match or "/build/env/" not in match[1] and not any(f"/{folder}/" in match[1] for folder in FOLDERS):
-        return False
-    return not match[1].endswith(tuple(FIRST)) and "/encodings/" not in match[1]
+    return bool(match) and any(f"/{folder}/" in match[1] for folder in FOLDERS) and not match[1].endswith(tuple(FIRST))
 
 
 def fault_of_stop(process, kind, family, ours, errors):
