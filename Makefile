@@ -48,6 +48,7 @@ MODEL ?=
 FILE ?=
 OSIE ?=
 LONG ?=
+SEED ?=
 EXPERIMENTS ?=
 PYTHON ?=
 CAFFE_SRC ?=
@@ -56,7 +57,7 @@ PLATFORMS ?=
 
 VARIABLES := DATASET DATA_ROOT TRAIN TRAIN_ROOT TEST TEST_ROOT SPLIT PRESET CONVENTION NET SOLVER TRAIN_VAL VGG \
   ENGINE DEVICE PRECISION MIRROR MEANS SKIP_BAD JOBS WEIGHTS IMAGES OUT OPTIONS FORMATS MODEL FILE OSIE EXPERIMENTS \
-  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG NPROC IMAGE GPU CUDA CUDA_ARCH
+  PYTHON CAFFE_SRC DEBIAN_MIRROR PLATFORMS LONG SEED NPROC IMAGE GPU CUDA CUDA_ARCH
 GIVEN := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 UNKNOWN := $(filter-out $(VARIABLES),$(GIVEN))
 # make itself would ignore a misspelt variable without a word
@@ -128,7 +129,7 @@ help:
 	@echo '  make test               run the tests'
 	@echo '  make test-caffe         run the unit tests of BVLC Caffe for the layers and solver of the deep net  [CUDA=path]'
 	@echo '  make test-platforms     run both commands in bare Debian 12 and 13, Ubuntu and the container  [PLATFORMS=names]'
-	@echo '  make test-faults        damage inputs and kill commands on purpose: minutes; LONG=1: hours'
+	@echo '  make test-faults        damage inputs and kill commands on purpose: minutes; LONG=1: hours      [SEED=number]'
 	@echo '  make bench              run the benchmarks next to other libraries: build/bench/*.json    [OSIE=path]'
 	@echo
 	@echo '  make doctor             list what is missing on this machine, with the command that installs it'
@@ -301,9 +302,9 @@ test-caffe: | $(if $(CUDA),$(READY_ENV),$(READY_CAFFE))
 test-platforms:
 	@tests/platforms.sh $(PLATFORMS)
 
-# damaged inputs, and signals at random moments; LONG=1: hours
+# damaged inputs, and signals at random moments; LONG=1: hours; a new seed each time, unless SEED is given
 test-faults: | $(READY_ENV) $(READY_CAFFE)
-	@$(PY) -m tests.faults all $(if $(LONG),--long)
+	@$(PY) -m tests.faults all $(if $(LONG),--long) $(SEED:%=--seed %)
 
 bench: | $(READY_ENV) $(READY_CAFFE)
 	@bench/run.sh

@@ -12,11 +12,12 @@ import zipfile
 
 import numpy as np
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 
 MAX_VALUES = 1 << 27  # of an array: no map and no list of fixations has more
 MAX_HEADER = 10_000  # bytes of the header of an .npy; NumPy's own limit
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+REST_SIZE = 1 << 20  # bytes per read behind an array
 SUFFIX = ".npy"  # of the members of an .npz
 NPZ = "an .npz of arrays"
 
@@ -52,18 +53,23 @@ def open_npy(path, remedy):
         return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def decode_npy(file, max_values=MAX_VALUES):
+def decode_npy(file, max_values=MAX_VALUES, size=None):
     """Read an array from an open .npy file; any exception, such as DamagedArray, means that the file is damaged.
 
     Parameters
     ----------
     file : binary file that can seek, also a member of an archive
     max_values : int
+    size : int or None
+        Number of bytes of the file, if it is known: to find it in a member of an archive, all of it is unpacked.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # NumPy's, of headers written by Python 2 or damaged
-        _check_header(file, max_values)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        _check_header(file, max_values, size)
+        array = np.lib.format.read_array(file, allow_pickle=False)
+    while size and file.read(REST_SIZE):  # an archive compares the checksum at the end of a member
+        pass
+    return array
 
 
 def write_npz(path, arrays):
@@ -109,11 +115,11 @@ def read_npz(path, remedy, name=None, max_values=MAX_VALUES):
         As `read_npy`, or there is no array `name`.
     """
     arrays = {}
-    source = path if name is None else f"{path}: {name}"
+    source = path if name is None else f"{path}: {show_names(name)}"
     with _opened(path, source, remedy, NPZ) as file, zipfile.ZipFile(file) as archive:
         for key in _array_names(archive) if name is None else [name]:
             with open_member(archive, key + SUFFIX) as member:
-                arrays[key] = decode_npy(member, max_values)
+                arrays[key] = decode_npy(member, max_values, archive.getinfo(key + SUFFIX).file_size)
             max_values -= arrays[key].size
     return arrays
 
@@ -128,10 +134,10 @@ def open_member(archive, name):
     name : str
     """
     if name not in archive.NameToInfo:
-        raise DamagedArray(f"has no {name}")
+        raise DamagedArray(f"has no {show_names(name)}")
     largest = np.dtype(np.float64).itemsize * MAX_VALUES
     if (size := archive.getinfo(name).file_size) > 2 * largest:
-        raise DamagedArray(f"{name} unpacks to {size >> 20} MB, more than any array has here")
+        raise DamagedArray(f"{show_names(name)} unpacks to {size >> 20} MB, more than any array has here")
     with archive.open(name) as member:
         yield member
 
@@ -153,11 +159,11 @@ def _array_names(archive):
     return [name.removesuffix(SUFFIX) for name in archive.namelist() if name.endswith(SUFFIX)]
 
 
-def _check_header(file, max_values):
+def _check_header(file, max_values, size=None):
     """Raise DamagedArray if the shape of an .npy file cannot be true; the file's position does not change."""
     start = file.tell()
     header = io.BytesIO(file.read(MAX_HEADER))
-    size = file.seek(0, io.SEEK_END) - start
+    size = file.seek(0, io.SEEK_END) - start if size is None else size
     file.seek(start)
     version = np.lib.format.read_magic(header)
     if version not in HEADERS:

@@ -5,15 +5,23 @@ import re
 import signal
 import sys
 import time
+import unicodedata
 
 from common import STOPPED, exit_now
 
 RETRY_SECONDS, LONGEST_DEFERRAL = 0.05, 30
+LONGEST_NAME, MOST_NAMES, LONGEST_MESSAGE = 80, 10, 1000  # characters and names in one message
 _deferred = []  # the last signal; and the time of the first one while it is deferred
 
 
 class UserError(Exception):
-    """Error that the user can correct. The message names the file, the fault and the remedy."""
+    """Error that the user can correct. The message names the file, the fault and the remedy, in one printable line."""
+
+    def __init__(self, message=""):
+        text = to_printable(message)
+        if len(text) > LONGEST_MESSAGE:  # a library's message can hold the content of a file; the remedy is at the end
+            text = f"{text[:3 * LONGEST_MESSAGE // 4]} ... {text[-LONGEST_MESSAGE // 5:]}"
+        super().__init__(text)
 
 
 class WrongFile(UserError):
@@ -72,6 +80,31 @@ def _call(main):
     return code
 
 
+def to_printable(text):
+    """Return text without control characters, such as line feeds in the name of a file: their codes replace them."""
+    return "".join(character if character.isprintable() or unicodedata.category(character) == "Zs"  # spaces
+                   else character.encode("unicode_escape").decode() for character in str(text))
+
+
+def show_names(names, most=MOST_NAMES):
+    """Return a name out of a foreign file, or several, for a message: printable, short, and the first few alone.
+
+    A damaged file can hold names of any characters and any length.
+
+    Parameters
+    ----------
+    names : str, or iterable of objects
+        A name; or names, which commas separate.
+    most : int
+        Largest number of names.
+    """
+    if isinstance(names, str):
+        text = to_printable(names[:LONGEST_NAME + 1])  # not all of it: it can be millions of characters
+        return text if len(text) <= LONGEST_NAME else text[:LONGEST_NAME - 3] + "..."
+    names = list(map(str, names))
+    return ", ".join(map(show_names, names[:most])) + ", ..." * (len(names) > most)
+
+
 def os_error_message(error):
     """Format an OSError as one line: file, fault and remedy."""
     remedies = {
@@ -124,5 +157,6 @@ def _keep_signal(unraisable):
 
 
 def _fail(line, code):
+    line = to_printable(line)
     print(f"\n{line}" if sys.stderr.isatty() else line, file=sys.stderr)
     return code

@@ -9,7 +9,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 
 WRITE_AGAIN = "delete it and run the step that writes it again"
 SCRATCH = re.compile(r"\..+\.\d+\.\w{8}")  # names of the temporary folders of `atomic`
@@ -213,6 +213,6 @@ def _parts(value, content, place):
     if not isinstance(content, dict):
         return []
     if str in content:
-        return [(element, content[str], f"{place}.{name}") for name, element in value.items()]
+        return [(element, content[str], f"{place}.{show_names(name)}") for name, element in value.items()]
     return [(value.get(name.rstrip("?"), MISSING), part, f"{place}.{name.rstrip('?')}")
             for name, part in content.items() if not name.endswith("?") or name[:-1] in value]

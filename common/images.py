@@ -1,5 +1,6 @@
 """Read and write image files."""
 import contextlib
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jfif", ".jp2", ".png", ".bmp", ".gif", ".ti
 OTHER_IMAGE_SUFFIXES = (".heic", ".heif", ".avif", ".svg", ".eps", ".psd", ".raw", ".cr2", ".cr3", ".nef", ".arw",
                         ".dng")
 EXIF_ORIENTATION = 0x0112
+_pillow = threading.Lock()
 
 
 class TooManyPixels(Exception):
@@ -74,15 +76,27 @@ def open_image(file):
     TooManyPixels
         It has more pixels than SALIENCY_IMAGE_MEGAPIXELS of `common.limits`; a file of 258 kB could take gigabytes.
     """
-    from PIL import Image
-
-    Image.MAX_IMAGE_PIXELS = None  # ours replaces Pillow's limit, at which it prints a warning
-    with Image.open(file) as image:
+    with _open_without_limit(file) as image:
         width, height = image.size
         if width * height > 1e6 * (megapixels := limit("SALIENCY_IMAGE_MEGAPIXELS")):
             raise TooManyPixels(f"has {width}x{height} pixels, more than {megapixels} megapixels; make it smaller, or "
                                 "set SALIENCY_IMAGE_MEGAPIXELS to a higher limit")
         yield image
+
+
+def _open_without_limit(file):
+    """Open an image without Pillow's own limit of pixels, at which it prints a warning; ours replaces it.
+
+    The limit is a variable of the whole process, which other code in it may rely on.
+    """
+    from PIL import Image
+
+    with _pillow:
+        before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+        try:
+            return Image.open(file)
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
 
 
 @contextlib.contextmanager
@@ -97,7 +111,8 @@ def _opened(path):
     except Exception as error:  # Pillow raises many classes for damaged files
         if isinstance(error, OSError) and error.errno and error.filename:  # without a name: of Pillow, for damage
             raise UserError(os_error_message(error)) from error
-        reason = str(error).replace(str(path), "").replace("''", "").strip() or type(error).__name__
+        reason = str(error).replace(repr(str(path)), "").replace(str(path), "").replace("''", "").strip()
+        reason = reason or type(error).__name__
         raise UserError(f"{path}: cannot be read as an image ({reason}); "
                         "replace the file or remove it from the folder") from error
 

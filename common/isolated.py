@@ -23,7 +23,7 @@ import time
 from pathlib import Path
 
 from common.errors import UserError
-from common.limits import limit, limit_memory
+from common.limits import LIMITS, limit, limit_memory, memory_limit
 from common.machine import end_with_parent
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -65,14 +65,24 @@ def _call(name, path, arguments):
                         "SALIENCY_READ_SECONDS to a higher limit") from None
     except (EOFError, BrokenPipeError, pickle.UnpicklingError):
         code = _child.kill()
+        if code == -signal.SIGKILL:  # sent by the kernel, which protects other processes
+            raise UserError(f"{path}: the process that reads it was killed, probably because memory ran out; close "
+                            "other programs, or set SALIENCY_READ_MB to a limit that the machine has") from None
         fault = f"crashed on it ({signal.Signals(-code).name})" if code and code < 0 else "ended"
-        raise UserError(f"{path}: damaged: the library that reads it {fault}; copy or write the file again") from None
+        raise UserError(f"{path}: damaged: the library that reads it {fault}; {_remedy()}") from None
     except BaseException:  # Ctrl-C between a call and its result
         _child.kill()
         raise
     if kind == "error":
         raise value
     return value
+
+
+def _remedy():
+    """Return the remedy for a file that cannot be read: libraries do not report all lacks of memory as such."""
+    size, default = memory_limit(limit("SALIENCY_READ_MB") << 20) >> 20, LIMITS["SALIENCY_READ_MB"]
+    more = f", or give more memory than {size} MB: SALIENCY_READ_MB, ulimit -v" if size < default else ""
+    return f"copy or write the file again{more}"
 
 
 class _Child:
@@ -152,6 +162,10 @@ def _output_of(name, arguments):
     except MemoryError:
         fault = f"needs more than {os.environ['SALIENCY_ISOLATED']} MB; it is damaged, or set SALIENCY_READ_MB"
         return pickle.dumps(("error", UserError(f"{path}: {fault} to a higher limit")))
+    except ImportError as error:  # the parent has imported the module: only memory differs
+        reason = str(error).strip().rpartition("\n")[2]
+        return pickle.dumps(("error", UserError(f"{path}: the library that reads it cannot be loaded ({reason}); set "
+                                                "SALIENCY_READ_MB to a higher limit")))
     except Exception as error:  # any class, for damage
         reason = " ".join(str(error).split()) or type(error).__name__
-        return pickle.dumps(("error", UserError(f"{path}: cannot be read ({reason}); copy or write it again")))
+        return pickle.dumps(("error", UserError(f"{path}: cannot be read ({reason}); {_remedy()}")))

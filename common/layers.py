@@ -1,11 +1,15 @@
 """Describe the layers of a net in one form for both frameworks: sizes, weights, multiplications."""
+import itertools
 import math
 from dataclasses import dataclass, field
+
+from common.errors import UserError, show_names
 
 FLOAT_BYTES = 4
 COLUMNS = ("layer", "type", "kernel", "stride", "pad", "output", "weights", "multiplications", "MiB")
 TEXT_COLUMNS = 6  # the first ones are texts, the others numbers
 AS_INPUT = "as input"  # output of a layer that has no blob of its own
+LARGEST_SIZE, MOST_AXES, LARGEST_COUNT = 1 << 31, 8, 1 << 62
 # content of a layer in the .json of models.summary, see `common.files.check_content`
 LAYER = {"name": str, "type": str, "kernel": [int], "stride": [int], "pad": [int], "blobs": {str: [int]},
          "weights": [[int]], "multiply_adds": int}
@@ -47,6 +51,17 @@ class Layer:
 def to_layers(descriptions):
     """Convert dicts of the content LAYER to a list of Layer."""
     return [Layer(**{name: layer[name] for name in LAYER}) for layer in descriptions]
+
+
+def check_layers(descriptions, path):
+    """Raise UserError if dicts of the content LAYER, read from the file `path`, have sizes that cannot be true."""
+    for layer in to_layers(descriptions):
+        shapes = [*layer.blobs.values(), *layer.weights]
+        sizes = [*itertools.chain(*shapes), *layer.kernel, *layer.stride, *(pad + 1 for pad in layer.pad)]
+        if not all(0 < size <= LARGEST_SIZE for size in sizes) or max(map(len, shapes), default=0) > MOST_AXES \
+                or not 0 <= layer.multiply_adds <= LARGEST_COUNT:
+            raise UserError(f"{path}: the sizes of layer {show_names(layer.name)} cannot be true; "
+                            "write it again with python -m models.summary")
 
 
 def by_x(sizes, sign=" x "):

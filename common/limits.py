@@ -30,8 +30,13 @@ def limit(name):
     return int(text)
 
 
-def limit_memory(size):
-    """Limit the memory of this process to `size` bytes, or to less if its user may not have that much (`ulimit -v`)."""
+def memory_limit(size):
+    """Return `size` bytes, or less if the user may not have that much (`ulimit -v`)."""
     _, highest = resource.getrlimit(resource.RLIMIT_AS)
-    size = size if highest == resource.RLIM_INFINITY else min(size, highest)
+    return size if highest == resource.RLIM_INFINITY else min(size, highest)
+
+
+def limit_memory(size):
+    """Limit the memory of this process to `size` bytes, see `memory_limit`."""
+    size = memory_limit(size)
     resource.setrlimit(resource.RLIMIT_AS, (size, size))

@@ -12,7 +12,7 @@ import threading
 import time
 import warnings
 
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.interrupts import accept_signals, hold_signals
 
 CHUNK_SIZE = 256  # items per call of a backend that returns results only when all are complete
@@ -71,7 +71,7 @@ def working_on(name):
     """Record the image that this worker process works on, for the error if it is killed; "" if none."""
     if _record is not None:
         with contextlib.suppress(OSError):
-            os.write(_record.fileno(), f"{os.getpid()}\t{name}\n".encode(errors="replace"))
+            os.write(_record.fileno(), f"{os.getpid()}\t{show_names(name)}\n".encode(errors="replace"))
 
 
 def _call(function, *item):

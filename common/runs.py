@@ -17,7 +17,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 from common.files import NONE, check_content, read_json, write_json, write_text
 from common.machine import load_blas
 
@@ -124,7 +124,7 @@ def _changes(before, now, prefix=""):
         if isinstance(old, dict) and isinstance(new, dict):
             changes += _changes(old, new, f"{prefix}{key}.")
         elif old != new:
-            changes.append(f"{prefix}{key} {old!r} -> {new!r}")
+            changes.append(f"{prefix}{show_names(key)} {show_names(repr(old))} -> {show_names(repr(new))}")
     return changes
 
 
@@ -238,7 +238,7 @@ class Log:
         self.path, self.columns = Path(path), columns
         rows = [",".join(columns)]
         if done and self.path.is_file():
-            for row in read_log(self.path):
+            for row in read_log(self.path, columns):
                 if row[columns[0]] <= done:
                     rows.append(",".join("" if row[column] is None else f"{row[column]:.9g}" for column in columns))
         write_text(self.path, "\n".join(rows) + "\n")
@@ -251,24 +251,34 @@ class Log:
         self._handle.flush()
 
 
-def read_log(path):
+def read_log(path, columns=()):
     """Read the rows of a log.csv; skip a row that is incomplete because the run was killed, or damaged.
+
+    Parameters
+    ----------
+    path : path
+    columns : iterable of str
+        Columns that the log must have.
 
     Returns
     -------
     list of dict of str: float or None
-        None for empty cells.
+        None for empty cells, but the first column, the epoch or iteration, is never empty.
 
     Raises
     ------
     UserError
-        The file is missing, or is not a table.
+        The file is missing, is not a table, or lacks a column.
     """
     rows = []
     try:
         with open(path, newline="", encoding="utf-8", errors="replace") as handle:
-            for row in csv.DictReader(handle):
-                if None in row.values() or None in row:
+            reader = csv.DictReader(handle)
+            if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+                raise UserError(f"{path}: damaged, or of another training: has no column {missing[0]}; delete it, and "
+                                "run the same command again")
+            for row in reader:
+                if None in row.values() or None in row or not row[reader.fieldnames[0]]:
                     continue
                 with contextlib.suppress(ValueError):
                     rows.append({key: float(value) if value else None for key, value in row.items()})

@@ -15,7 +15,7 @@ from collections import Counter
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import parse_json
 from data.screen import Screen
 from data.tables import NO_POSITION, Table, open_text, report_damage
@@ -115,7 +115,7 @@ def _images(path):
         lines = [line.rstrip("\r\n").split("\t") for line in file if line.strip()]
     header = [name.strip() for name in lines[0]] if lines else []
     if not {"onset", "duration", "stim_file"} <= set(header):
-        raise UserError(f"{path}: has the columns {', '.join(header)}; onset, duration and stim_file are needed")
+        raise UserError(f"{path}: has the columns {show_names(header)}; onset, duration and stim_file are needed")
     rows = [dict(zip(header, line)) for line in lines[1:]]
     onsets = [_float(row.get("onset", "")) for row in rows]
     shown = []

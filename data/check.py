@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arguments import Parser
-from common.errors import UserError, os_error_message, run
+from common.errors import UserError, os_error_message, run, show_names, to_printable
 from common.parallel import in_parallel, working_on
 from data.dataset import base_name
 from data.options import add_dataset_arguments, open_dataset
@@ -92,7 +92,7 @@ def check(name, split, root, out, expected, jobs=1):
     problems += len(dataset.faults)
     missing = [path for path in dataset.files if not Path(path).exists()]
     if missing:
-        print(f"  missing        {len(missing):,} files, the first is {missing[0]}")
+        print(f"  missing        {len(missing):,} files, the first is {to_printable(missing[0])}")
         problems += 1
     unreadable = [entry for entry in statistics if "error" in entry]
     print(f"  unreadable     {len(unreadable):,} images")
@@ -201,8 +201,7 @@ def summary_lines(statistics):
             f"outside        {outside:,} of {total:,} points lie outside the frame and are dropped{hint}",
             *([f"missing        {missing:,} rows without a position, dropped"] if missing else []),
             f"repeated       {repeated:,} points on a pixel that already has a point",
-            f"no fixations   {len(empty):,} images{': ' * bool(empty)}{', '.join(empty[:MAX_NAMED])}"
-            + ", ..." * (len(empty) > MAX_NAMED)]
+            f"no fixations   {len(empty):,} images{': ' * bool(empty)}{show_names(empty, MAX_NAMED)}"]
 
 
 def write_contact_sheet(dataset, names, path):

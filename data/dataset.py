@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, to_printable
 from data.density import density_map
 
 LOADERS = {  # name of the data set: "module:function"
@@ -205,7 +205,7 @@ class Dataset(Sequence):
         self.open = open_sample
         self.about = about
         self.files = list(files)
-        self.notes, self.faults = list(notes), list(faults)
+        self.notes, self.faults = ([to_printable(text) for text in texts] for texts in (notes, faults))
 
     def __len__(self):
         return len(self.names)

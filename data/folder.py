@@ -21,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.images import IMAGE_SUFFIXES, image_shape, read_image
 from data import bids, eyelink, points, tables
 from data.dataset import Dataset, Fixations, Sample, WrongRoot, split_names
@@ -442,5 +442,4 @@ def _relative(path, folder):
 
 def _listed(items, noun):
     """Return "2 images (a, b)": the number, the noun and the first few items."""
-    names = ", ".join(map(str, items[:MAX_NAMED])) + (", ..." if len(items) > MAX_NAMED else "")
-    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'} ({names})"
+    return f"{len(items):,} {noun}{'' if len(items) == 1 else 's'} ({show_names(items, MAX_NAMED)})"

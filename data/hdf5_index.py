@@ -1,7 +1,7 @@
 """List the maps of an HDF5 file, and check a file of our own before it is read in this process."""
 import contextlib
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 from common.isolated import isolated
 
 BLOCK_ROWS = 256  # rows that are read at once
@@ -55,7 +55,7 @@ def check_hdf5(path, remedy):
         for name in _array_names(file):
             array = file[name]
             if array.id.get_storage_size() < array.nbytes:  # our arrays are not compressed
-                raise ValueError(f"{name} announces the shape {array.shape} but has fewer values")
+                raise ValueError(f"{show_names(name)} announces the shape {array.shape} but has fewer values")
             if array.chunks or array.dtype.hasobject:  # texts are elsewhere in the file, too
                 for start in range(0, len(array), BLOCK_ROWS):
                     array[start:start + BLOCK_ROWS]

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from common.arrays import check_size
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.images import IMAGE_SUFFIXES
 from common.isolated import isolated
 from data.dataset import WrongRoot
@@ -87,7 +87,7 @@ def read_mat(path, variable=None):
         return next(iter(variables.values()))
     if variable not in variables:
         fault = f"no variable {variable!r} in it" if variable else "expected one variable"
-        raise UserError(f"{path}: {fault} (it has {', '.join(sorted(variables)) or 'none'}); copy the file again")
+        raise UserError(f"{path}: {fault} (it has {show_names(sorted(variables)) or 'none'}); copy the file again")
     return variables[variable]
 
 
@@ -109,8 +109,10 @@ def read_mat_variables(path):
 
     try:
         with open(path, "rb") as file:
-            return {name: _dense(value, path) for name, value in scipy.io.loadmat(file).items()
-                    if not name.startswith("__")}
+            variables = scipy.io.loadmat(file)
+        if "" in variables:  # SciPy reads zeros, as a power cut leaves them, as empty arrays
+            raise ValueError("a variable has no name")
+        return {name: _dense(value, path) for name, value in variables.items() if not name.startswith("__")}
     except FileNotFoundError as error:
         raise UserError(f"{path}: missing; unpack the archive again") from error
     except NotImplementedError:  # 7.3
@@ -143,7 +145,7 @@ def read_mat_73(file, source):
                 elif item.attrs.get("MATLAB_empty"):
                     variables[name] = np.zeros((0, 0))
                 else:
-                    check_size(item.shape, f"{source}: {name}")
+                    check_size(item.shape, f"{source}: {show_names(name)}")
                     variables[name] = np.asarray(item[()]).T
     except (OSError, RuntimeError, ValueError, KeyError) as error:
         raise UserError(f"{source}: cannot be read as a .mat file of version 7.3 ({error}); copy it again") from error

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arrays import decode_npy
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 from common.images import IMAGE_SUFFIXES, TooManyPixels, open_image
 from common.isolated import isolated
 from data.layouts import read_mat_73
@@ -136,8 +136,8 @@ def _map_variable(variables):
     if len(matrices) == 1:
         return next(iter(matrices.values()))
     if matrices:
-        raise NotAMap(f"has several matrices ({', '.join(sorted(matrices))}); save the map alone, or as variable I")
-    raise NotAMap(f"has no matrix of numbers (its variables: {', '.join(sorted(variables)) or 'none'}); "
+        raise NotAMap(f"has several matrices ({show_names(sorted(matrices))}); save the map alone, or as variable I")
+    raise NotAMap(f"has no matrix of numbers (its variables: {show_names(sorted(variables)) or 'none'}); "
                   "save the map as variable I, as in LSUN, or as .npy")
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from common.arrays import check_size, list_npz, open_npy, read_member, read_npz
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 from common.files import atomic, need_space, parse_json
 from common.isolated import isolated
 from data.hdf5_index import list_hdf5
@@ -91,7 +91,7 @@ class Maps:
 
     def __getitem__(self, name):
         if name not in self.places:
-            raise UserError(f"{self.path}: no map {name!r} in it; add it, or predict again")
+            raise UserError(f"{self.path}: no map {show_names(name)!r} in it; add it, or predict again")
         return self.read(self.places[name])
 
 
@@ -182,7 +182,7 @@ def _read_hdf5(path, key):
     """Read a map, in a process of its own."""
     import h5py
 
-    source = f"{path}: {key}"
+    source = f"{path}: {show_names(key)}"
     try:
         with h5py.File(path) as file:
             array = file[key]
@@ -193,7 +193,7 @@ def _read_hdf5(path, key):
     except MemoryError as error:
         raise UserError(f"{source}: announces more values than memory holds; predict again") from error
     except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # damaged, or no array
-        raise UserError(f"{path}: no readable map {key!r} in it ({error}); predict again") from error
+        raise UserError(f"{path}: no readable map {show_names(key)!r} in it ({error}); predict again") from error
     return to_map(values, source)
 
 
@@ -202,7 +202,7 @@ def _list_npz(path):
 
 
 def _read_npz(path, key):
-    return to_map(read_npz(path, WRITE_AGAIN, key)[key], f"{path}: {key}")
+    return to_map(read_npz(path, WRITE_AGAIN, key)[key], f"{path}: {show_names(key)}")
 
 
 def _stack_length(path):
@@ -219,8 +219,8 @@ def _list_stack(path, count, names):
     if count != len(names):
         raise UserError(f"{path}: holds {count} maps without names, but there are {len(names)} images; write one file "
                         "per map, or an .npz, with the names of the images")
-    print(f"{path}: its {count} maps have no names and are read in the order of the images, {names[0]} to {names[-1]}",
-          file=sys.stderr)
+    print(f"{path}: its {count} maps have no names and are read in the order of the images, {show_names(names[0])} to "
+          f"{show_names(names[-1])}", file=sys.stderr)
     return {name: index for index, name in enumerate(names)}, partial(_read_stack, path)
 
 
@@ -247,8 +247,8 @@ def _read_zip(path, key):
         with zipfile.ZipFile(path) as archive:
             content = read_member(archive, key)
     except Exception as error:  # zipfile and zlib raise many classes for damage
-        raise UserError(f"{path}: {key}: cannot be read ({error}); write it again") from error
-    return decode_map(content, PurePosixPath(key).suffix, f"{path}: {key}")
+        raise UserError(f"{path}: {show_names(key)}: cannot be read ({error}); write it again") from error
+    return decode_map(content, PurePosixPath(key).suffix, f"{path}: {show_names(key)}")
 
 
 def _list_salicon(path, names):
@@ -278,7 +278,7 @@ def _read_salicon(path, place):
     with open(path, "rb") as file:
         file.seek(start)
         entry = parse_json(file.read(end - start))
-    source = f"{path}: image {entry['image_id']}"
+    source = f"{path}: image {show_names(str(entry['image_id']))}"
     try:
         content = base64.b64decode(entry["saliency_map"], validate=True)
     except (KeyError, TypeError, ValueError) as error:
@@ -306,7 +306,7 @@ def _match(path, keys, names, pattern):
         similar = [key for key in by_last.get(PurePosixPath(form).name, ()) if same_end(_without_suffix(key), form)]
         candidates = [form] if form in keys else by_stem.get(form) or similar
         if len(candidates) > 1:
-            raise UserError(f"{path}: both {candidates[0]} and {candidates[1]} are maps of image {name}; "
+            raise UserError(f"{path}: both {' and '.join(map(show_names, candidates[:2]))} are maps of image {name}; "
                             "keep one map per image")
         if candidates:
             matches[name] = candidates[0]
@@ -319,13 +319,13 @@ def _check_matches(path, matches, keys, names, pattern):
     images = {}
     for name, key in matches.items():
         if images.setdefault(key, name) != name:
-            raise UserError(f"{path}: {key} could be the map of {images[key]} and of {name}; give the maps the folders "
-                            "of the images")
+            raise UserError(f"{path}: {show_names(key)} could be the map of {images[key]} and of {name}; "
+                            "give the maps the folders of the images")
     if keys and names and not matches:
         key, example = _likely_pattern(keys, names)
-        raise UserError(f"{path}: has no map of any of the {len(names)} images: found {key}, expected "
+        raise UserError(f"{path}: has no map of any of the {len(names)} images: found {show_names(key)}, expected "
                         f"{pattern.replace('{name}', names[0])}; give --names with the pattern of the maps' names, "
-                        f'such as --names "{example}", or rename the maps')
+                        f'such as --names "{show_names(example)}", or rename the maps')
 
 
 def _likely_pattern(keys, names):

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.images import read_image
 from data.dataset import Dataset, Sample, WrongRoot, split_names
 from data.layouts import LAYOUT_ERRORS, find_root, layout_error, read_mat, stack_observers, to_zero_based
@@ -53,7 +53,7 @@ def load(split, root, gaze=None):
         raise WrongRoot(f"{root}: no image in stimuli/, or no mouse data in mouse_amt/; {REMEDY}")
     if missing := sorted(set(images) - set(eyes)):
         raise UserError(f"{root / 'eye' / 'fixations.mat'}: has no data for {len(missing)} images of stimuli/, the "
-                        f"first is {missing[0]}; copy the file again, or remove these images from stimuli/")
+                        f"first is {show_names(missing[0])}; copy the file again, or remove these images from stimuli/")
     names = split_names(images, split)
 
     def open_sample(name):

@@ -22,7 +22,7 @@ import numpy as np
 
 from common import images, runs
 from common.arguments import positive_int
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import atomic, check_content, need_space, parse_json, read_json, write_json
 from common.parallel import results_of, working_on
 from data.dataset import Swapped, shuffled
@@ -147,8 +147,8 @@ def _is_prepared(out, settings, fingerprint, skip_bad):
             raise UserError(f"{folder}: exists and was not made by this command; give another --out")
     if not prepared:
         return False
-    changes = [f"{key} {manifest.get(key)!r} -> {value!r}" for key, value in settings.items()
-               if manifest.get(key) != value]
+    changes = [f"{key} {show_names(repr(manifest.get(key)))} -> {show_names(repr(value))}"
+               for key, value in settings.items() if manifest.get(key) != value]
     if changes:
         raise UserError(f"{out}: was prepared with other settings ({'; '.join(changes)}); "
                         "delete it, or give another --out")

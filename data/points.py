@@ -10,7 +10,7 @@
 import numpy as np
 
 from common.arrays import read_npy
-from common.errors import UserError
+from common.errors import UserError, show_names
 from data.dataset import Fixations
 from data.layouts import read_mat_variables
 from data.map_files import MAP_SUFFIXES
@@ -94,8 +94,8 @@ def _from_mat(path, shape):
     if len(candidates) > 1 and any(value.shape == tuple(shape) for value in candidates.values()):
         candidates = {name: value for name, value in candidates.items() if value.shape == tuple(shape)}
     if len(candidates) != 1:
-        content = ", ".join(f"{name} {value.dtype.name if value.dtype.names is None else 'struct'} {value.shape}"
-                            for name, value in sorted(variables.items()))
+        content = show_names(f"{show_names(name)} {value.dtype.name if value.dtype.names is None else 'struct'} "
+                             f"{value.shape}" for name, value in sorted(variables.items()))
         raise UserError(f"{path}: {'more than one' if candidates else 'no'} variable can be the fixations (it has "
                         f"{content or 'none'}); expected one variable with points (N, 2), [x, y], or a map of shape "
                         f"{tuple(shape)}; save that one alone")

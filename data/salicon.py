@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 from common.files import parse_json
 from common.images import read_image
 from data.dataset import Dataset, Sample, WrongRoot, clip_to_frame
@@ -132,8 +132,8 @@ def index_json(path):
         raise UserError(f"{path}: no images or no annotations with fixations in it; "
                         "download SALICON's annotations again")
     if unmatched := set(places) - set(images):
-        raise UserError(f"{path}: has annotations of image {min(unmatched)}, which is not in its list of images; "
-                        "download it again")
+        raise UserError(f"{path}: has annotations of image {show_names(str(min(unmatched)))}, which is not in its "
+                        "list of images; download it again")
     return ({name: shape for name, shape in images.values()},
             {name: places.get(number, []) for number, (name, _) in images.items()})
 

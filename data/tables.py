@@ -165,23 +165,30 @@ def open_text(path):
 def _encoding(path, opened):
     """Return the encoding of a text file; reads all of it, block by block."""
     decoder, size, largest = codecs.getincrementaldecoder("utf-8")(), 0, limit("SALIENCY_TABLE_MB")
+    encoding = "utf-8-sig"
     with opened(path, "rb") as file:
         block = file.read(BLOCK_SIZE)
         if block[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
-            return "utf-16"
-        if b"\0" in block:
+            encoding = "utf-16"
+        elif b"\0" in block:
             raise UserError(f"{path}: is not text; save it again as CSV in UTF-8")
-        try:
-            while block:
-                size += len(block)
-                if size > largest << 20:
-                    raise UserError(f"{path}: has more than {largest} MB of text; split it, or set SALIENCY_TABLE_MB "
-                                    "to a higher limit")
-                decoder.decode(block)
-                block = file.read(BLOCK_SIZE)
-        except UnicodeDecodeError:
-            return "cp1252"
-    return "utf-8-sig"
+        while block:  # to the end in every encoding, since the size is not known before
+            size += len(block)
+            if size > largest << 20:
+                raise UserError(f"{path}: has more than {largest} MB of text; split it, or set SALIENCY_TABLE_MB "
+                                "to a higher limit")
+            if encoding == "utf-8-sig" and not _decodes(decoder, block):
+                encoding = "cp1252"
+            block = file.read(BLOCK_SIZE)
+    return encoding
+
+
+def _decodes(decoder, block):
+    try:
+        decoder.decode(block)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _read_text(path, names, of_one_image):

@@ -13,7 +13,7 @@ import tempfile
 import numpy as np
 
 from common.arguments import Parser
-from common.errors import run
+from common.errors import run, to_printable
 from common.layers import to_text
 from common.runs import read_config
 from deep.backend import load_caffe
@@ -43,7 +43,7 @@ def main():
         print(f"{args.prototxt}\n{to_text(layers)}")
     sys.stdout.flush()
     for fault in faults:
-        print(f"{args.prototxt}:{fault.line}: {fault.text}", file=sys.stderr)
+        print(to_printable(f"{args.prototxt}:{fault.line}: {fault.text}"), file=sys.stderr)
     return 1 if faults else 0
 
 

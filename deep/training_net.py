@@ -7,7 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import read_json
 from deep.names import rename_in_text
 from deep.prototxt import messages, parse_prototxt
@@ -157,7 +157,7 @@ def in_phase(layer, phase):
 
 def _describe(layers):
     """List layers for an error message."""
-    return ", ".join(f"{layer.type} {layer.name!r} ({', '.join([*layer.bottom, *layer.top])})" for layer in layers) \
+    return show_names(f"{layer.type} {layer.name!r} ({', '.join([*layer.bottom, *layer.top])})" for layer in layers) \
         or "none"
 
 

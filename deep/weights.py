@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError, os_error_message
+from common.errors import UserError, os_error_message, show_names
 from deep.names import rename_layers
 from deep.prototxt import parse_prototxt
 
@@ -55,8 +55,9 @@ def read_caffemodel(path):
         raise UserError(f"{path}: the name of a layer is not text, the file is damaged; {REMEDY}")
     if not layers:
         raise UserError(f"{path}: contains no layer with weights, so it is not a caffemodel; {REMEDY}")
-    return rename_layers({layer.name: [_to_array(blob, path, f"layer {layer.name!r}") for blob in layer.blobs]
-                          for layer in layers})
+    return rename_layers({
+        layer.name: [_to_array(blob, path, f"layer {show_names(layer.name)!r}") for blob in layer.blobs]
+        for layer in layers})
 
 
 def read_history(path):
@@ -141,7 +142,7 @@ def check_weights(weights, expected, path):
     """
     for name, shapes in expected.items():
         if name not in weights:
-            raise UserError(f"{path}: contains no layer {name!r}, but {', '.join(weights)}; give a file of this net")
+            raise UserError(f"{path}: contains no layer {name!r}, but {show_names(weights)}; give a file of this net")
         check_shapes(weights[name], shapes, path, f"layer {name!r} ")
 
 

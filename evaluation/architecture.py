@@ -1,9 +1,9 @@
 """Draw the layers of a net as Figures 2 and 4 do, from the lists that models.summary takes from the real graphs."""
 import math
 
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import read_json
-from common.layers import LAYER, by_x, to_layers
+from common.layers import LAYER, by_x, check_layers, to_layers
 from evaluation.canvas import new_figure
 
 FIGURE_NUMBERS = {"shallow": 2, "deep": 4}  # of the paper's drawings of the nets
@@ -39,7 +39,9 @@ def read_layers(path):
     UserError
         The file is missing or damaged, or has no list of layers.
     """
-    layers = to_layers(read_json(path, {"layers": [LAYER]})["layers"])
+    descriptions = read_json(path, {"layers": [LAYER]})["layers"]
+    check_layers(descriptions, path)
+    layers = to_layers(descriptions)
     if not any(layer.blobs for layer in layers):
         raise UserError(f"{path}: its layers have no output; {REMEDY}")
     return layers
@@ -108,7 +110,7 @@ def group_layers(layers):
 def describe(group):
     """Return the lines of text of a box: names, type, output, kernel, number of weights."""
     layer, shapes = group[0], [shape for member in group for shape in member.blobs.values()]
-    lines = [", ".join(member.name for member in group), layer.type]
+    lines = [", ".join(show_names(member.name) for member in group), show_names(layer.type)]
     lines += [by_x(shape[1:] or [1], " × ") for shape in shapes]
     if layer.kernel:
         stride, pad = (sizes[0] if len(set(sizes)) == 1 else by_x(sizes, " × ") for sizes in (layer.stride, layer.pad))
@@ -159,5 +161,5 @@ def _draw_box(axes, left, base, columns, rows, depth, colour):
 def _write(axes, group, centre, top):
     """Write the text of a group, centred below its box."""
     for number, line in enumerate(describe(group)):
-        axes.text(centre, top - number * LINE, line, ha="center", va="center", fontsize=FONT,
+        axes.text(centre, top - number * LINE, line, ha="center", va="center", fontsize=FONT, parse_math=False,
                   weight="bold" if number == 0 else "normal", color="0.45" if number == 1 else "0.1")

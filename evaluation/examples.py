@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from common.drawing import heat
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import atomic
 from common.images import resize_to_width, write_jpeg
 from data.options import open_dataset
@@ -90,8 +90,8 @@ def open_examples(examples, dataset, root, predictions, split=None):
     known = set(samples.names)
     for example in examples:
         if example["name"] not in known:
-            raise UserError(f"{dataset} {samples.split}: has no image {example['name']!r}, which the scores name; "
-                            "score again")
+            raise UserError(f"{dataset} {samples.split}: has no image {show_names(example['name'])!r}, which "
+                            "the scores name; score again")
         sample = samples.open(example["name"])
         yield sample.image, [sample.density, *(maps_of_net[sample.name] for maps_of_net in maps)]
 

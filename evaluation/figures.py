@@ -212,11 +212,12 @@ def curves(run_folder, path, net):
     from common.files import read_json
     from common.runs import read_log
 
-    rows, config = read_log(Path(run_folder) / "log.csv"), Path(run_folder) / "config.json"
+    rows = read_log(Path(run_folder) / "log.csv", ("lr", "loss", "val_loss"))
+    config = Path(run_folder) / "config.json"
     content = {"settings?": {"loss?": str}}
     settings = read_json(config, content).get("settings", {}) if config.is_file() else {}
     loss = net if net == "deep" else settings.get("loss", "squared")
-    if not rows or not {"lr", "loss", "val_loss"} <= set(rows[0]):
+    if not rows:
         raise UserError(f"{Path(run_folder) / 'log.csv'}: contains no training; run make train-{net}")
     step = next(iter(rows[0]))  # epoch or iteration
     figure = new_figure(8, 4.5)

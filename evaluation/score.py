@@ -23,7 +23,7 @@ import sys
 from collections import Counter
 
 from common.arguments import Parser
-from common.errors import UserError, run
+from common.errors import UserError, run, show_names
 from common.files import check_writable
 from common.parallel import in_parallel, working_on
 from data.dataset import base_name, scored_split
@@ -318,11 +318,11 @@ def _report(out, rows, summary):
 def _report_failures(out, failed, count):
     """List the images that could not be scored on stderr, and return the exit code."""
     if len(failed) == count > 1:  # the same fault in all maps, most likely
-        print(f"error: none of the {count} images could be scored in full. {failed[0]['name']}: {failed[0]['error']}",
-              file=sys.stderr)
+        print(f"error: none of the {count} images could be scored in full. {show_names(failed[0]['name'])}: "
+              f"{failed[0]['error']}", file=sys.stderr)
         return 1
     for row in failed[:LISTED_FAILURES]:
-        print(f"not scored in full: {row['name']}: {row['error']}", file=sys.stderr)
+        print(f"not scored in full: {show_names(row['name'])}: {row['error']}", file=sys.stderr)
     if failed:
         print(f"error: {len(failed)} of {count} images could not be scored in full; {out}.csv gives the reason "
               "per image. Correct the maps or images, and score again", file=sys.stderr)
@@ -348,7 +348,7 @@ def _open_predictions(args, dataset):
         raise UserError(f"{args.predictions}: has no map in it; give the file or folder that holds the maps")
     if maps.unmatched:
         print(f"{args.predictions}: {len(maps.unmatched)} maps match no {dataset.split} image of {args.dataset}, such "
-              f"as {maps.unmatched[0]}; they are not scored", file=sys.stderr)
+              f"as {show_names(maps.unmatched[0])}; they are not scored", file=sys.stderr)
     return (lambda index, sample: maps[sample.name] if sample.name in maps else _raise_missing(args)), maps.model
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from common.arguments import Parser
 from common.errors import UserError, run
 from common.files import NONE, NUMBER, read_json
-from common.layers import COLUMNS, LAYER, TEXT_COLUMNS, layer_rows, to_layers
+from common.layers import COLUMNS, LAYER, TEXT_COLUMNS, check_layers, layer_rows, to_layers
 from common.runs import CONFIG
 from data.dataset import base_name
 from evaluation.architecture import FIGURE_NUMBERS
@@ -96,7 +96,10 @@ def read_nets(folder):
     UserError
         The folder has no such file, or one is damaged or of another program.
     """
-    nets = {net: read_json(path, NET) for net in FIGURE_NUMBERS if (path := Path(folder) / f"{net}.json").is_file()}
+    paths = {net: Path(folder) / f"{net}.json" for net in FIGURE_NUMBERS}
+    nets = {net: read_json(path, NET) for net, path in paths.items() if path.is_file()}
+    for net, about in nets.items():
+        check_layers(about.get("layers", []), paths[net])
     if not nets:
         raise UserError(f"{folder}: has neither shallow.json nor deep.json; write them with models.summary --out "
                         "FOLDER/NET first")

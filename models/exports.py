@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 
 from common.arrays import read_member
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import atomic, parse_json
 from common.images import open_image
 from data.maps import read_map
@@ -157,14 +157,14 @@ def _check_mit300(path, shapes):
         raise UserError(f"{path}: {others} files in it are not {model}/NAME.jpg; export it again")
     _check_names(path, maps, shapes)
     for name, shape in shapes.items():
-        _check_map(f"{path}: {name}", maps[name], shape, 255)
+        _check_map(f"{path}: {show_names(name)}", maps[name], shape, 255)
 
 
 def _check_names(path, names, expected_names):
     missing = sorted(set(expected_names) - set(names))
     unexpected = sorted(set(names) - set(expected_names))
     if missing or unexpected:
-        example = f" (for example {missing[0]})" if missing else ""
+        example = f" (for example {show_names(missing[0])})" if missing else ""
         raise UserError(f"{path}: {len(missing)} images have no map{example}, and {len(unexpected)} maps have no image"
                         "; predict all images of the split, and no others")
 

@@ -197,10 +197,10 @@ def _transfer(url, part):
         The source sent something else.
     """
     tag, largest = _tag(part), limit("SALIENCY_DOWNLOAD_MB")
-    size = _length(part) if tag.is_file() else 0
+    size = _length(part) if (version := _read_tag(tag)) else 0
     headers = {"User-Agent": "saliency-2016", "Accept": RAW}
     if size:
-        headers.update({"Range": f"bytes={size}-", "If-Range": tag.read_text()})  # the rest, if the file is the same
+        headers.update({"Range": f"bytes={size}-", "If-Range": version})  # the rest, if the file is the same
     opener = urllib.request.build_opener(_SafeRedirects)
     with opener.open(urllib.request.Request(url, headers=headers), timeout=TIMEOUT) as response:
         resumed = _check_response(response, size)
@@ -209,11 +209,13 @@ def _transfer(url, part):
         total = size + int(length) if length.isdecimal() else None
         if (total or 0) > largest << 20:
             raise Unavailable(f"has {total >> 20} MB, more than the limit; set SALIENCY_DOWNLOAD_MB to a higher one")
-        need_space(part.parent, (total or size) - size)
+        with _local(part):
+            need_space(part.parent, (total or size) - size)
         with _open_writer(part, "ab" if resumed else "wb") as write, \
                 progress(total=total, initial=size, description=part.stem, unit="B") as bar:
             if not resumed:
-                tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or '"none"')
+                with _local(tag):
+                    tag.write_text(response.headers.get("ETag") or response.headers.get("Last-Modified") or '"none"')
             while block := response.read1(CHUNK):  # bytes that have arrived, without waiting for a full chunk
                 write(block)
                 size += len(block)
@@ -240,18 +242,35 @@ def _check_response(response, size):
 @contextlib.contextmanager
 def _open_writer(path, mode):
     """Give a function that writes bytes to a file; an error of the disk is a UserError, not the source's fault."""
+    with _local(path):
+        file = open(path, mode)  # noqa: SIM115  closed below; errors inside that `with` can be the source's
+
+    def write(block):
+        with _local(path):
+            file.write(block)
+            file.flush()
+
+    with file:
+        yield write
+
+
+@contextlib.contextmanager
+def _local(path):
+    """Raise a UserError for an OSError of a file on this disk: another try of the source would not help."""
     try:
-        with open(path, mode) as file:
-            def write(block):
-                try:
-                    file.write(block)
-                    file.flush()
-                except OSError as error:
-                    error.filename = str(path)
-                    raise UserError(os_error_message(error)) from error
-            yield write
-    except PermissionError as error:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(path)
         raise UserError(os_error_message(error)) from error
+
+
+def _read_tag(tag):
+    """Return what identifies the file that a partial download is part of; None if there is none, or it is damaged."""
+    if not tag.is_file():
+        return None
+    with _local(tag):
+        text = tag.read_text(errors="replace")
+    return text if text and text.isascii() and text.isprintable() else None
 
 
 def _install(source, path, weights, card, allow):

@@ -21,7 +21,7 @@ import numpy as np
 
 from common.arguments import Parser, option, positive_int
 from common.drawing import overlay
-from common.errors import UserError, run
+from common.errors import UserError, run, show_names
 from common.files import atomic, need_space
 from common.images import IMAGE_SUFFIXES, OTHER_IMAGE_SUFFIXES, image_files, image_shape, read_image, write_png
 from common.progress import progress
@@ -195,8 +195,8 @@ def _warn_of_other_images(folder, contents):
     """Name the images of a folder that cannot be read because of their format."""
     other = [file.name for file in contents if file.suffix.lower() in OTHER_IMAGE_SUFFIXES]
     if other:
-        print(f"warning: {folder}: {len(other)} files are passed over, the first is {other[0]}; convert them to PNG or "
-              "JPEG", file=sys.stderr)
+        print(f"warning: {folder}: {len(other)} files are passed over, the first is {show_names(other[0])}; "
+              "convert them to PNG or JPEG", file=sys.stderr)
 
 
 def _image_sample(name, path):

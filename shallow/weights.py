@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arrays import read_npz, write_npz
-from common.errors import UserError
+from common.errors import UserError, show_names
 from common.files import atomic, need_space
 from common.runs import read_config
 from shallow.settings import architecture
@@ -134,8 +134,8 @@ def assign(parameters, arrays, path):
     """
     if set(arrays) != set(parameters):
         missing, unknown = sorted(set(parameters) - set(arrays)), sorted(set(arrays) - set(parameters))
-        raise UserError(f"{path}: not this net's weights (missing: {missing or 'none'}, unknown: {unknown or 'none'}); "
-                        "give the weights.npz of a run of the shallow net")
+        raise UserError(f"{path}: not this net's weights (missing: {show_names(missing) or 'none'}, unknown: "
+                        f"{show_names(unknown) or 'none'}); give the weights.npz of a run of the shallow net")
     for name, parameter in parameters.items():
         shape = parameter.get_value(borrow=True).shape
         if arrays[name].shape != shape:

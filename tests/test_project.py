@@ -46,6 +46,13 @@ def test_make_passes_the_engine_on():
     assert predicting.count("-m models.predict") == 1 and '--out "build/maps"' in predicting
 
 
+def test_make_passes_the_seed_of_the_faults_and_the_gate_has_a_fixed_one():
+    assert "-m tests.faults all  --seed 7\n" in shell("make -n test-faults SEED=7").stdout
+    assert "-m tests.faults all --long --seed 7\n" in shell("make -n test-faults LONG=1 SEED=7").stdout
+    assert "--seed" not in shell("make -n test-faults").stdout
+    assert re.findall("^make test-faults.*", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE) == ["make test-faults SEED=2016"]
+
+
 @pytest.mark.parametrize("target, engine", [("train-shallow", "caffe"), ("train-deep", "theano"), ("train-deep", "jax")])
 def test_an_engine_of_the_other_net_is_one_line(target, engine):
     process = shell(f"make --no-print-directory {target} ENGINE={engine}")  # the tests themselves run under make

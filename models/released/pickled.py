@@ -18,7 +18,7 @@ import struct
 
 import numpy as np
 
-from common.errors import UserError, WrongFile, os_error_message
+from common.errors import UserError, WrongFile, os_error_message, show_names
 
 LARGE_STRING = 1 << 20  # bytes of a string that is skipped unless its array is accepted
 CHUNK = 1 << 20  # bytes of a long text that are converted at a time
@@ -393,9 +393,9 @@ class _Reader:
         allowed = (full_name == ENCODE or module.split(".")[0] in ALLOWED_PACKAGES
                    or module in ("__builtin__", "builtins") and name in ALLOWED_BUILTINS)
         if not allowed and full_name not in self.allow:
-            raise WrongFile(f"{self.path}: contains the name {full_name}, which weights do not need; nothing in it was "
-                            f"executed. Do not open it with another program; take another file, or accept this name "
-                            f"with --allow {full_name}")
+            raise WrongFile(f"{self.path}: contains the name {show_names(full_name)}, which weights do not need; "
+                            "nothing in it was executed. Do not open it with another program; take another file, "
+                            f"or accept this name with --allow {show_names(full_name)}")
         return PickledObject(full_name)
 
     def name_object_on_stack(self):

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from common.arguments import Parser
-from common.errors import UserError, WrongFile, run
+from common.errors import UserError, WrongFile, run, show_names
 from common.progress import progress
 from models.released.pickled import (
     PickledObject,
@@ -121,7 +121,7 @@ def extract_weights(net, path):
         bias_shape = (shape[-1 if name.startswith("fc") else 0],)
         pairs = [pair for pair in learned.values() if pair[0].shape == shape]
         if len(pairs) != 1 or pairs[0][1].shape != bias_shape:
-            shapes = {layer: kernels.shape for layer, (kernels, _) in learned.items()}
+            shapes = show_names(f"{layer} {kernels.shape}" for layer, (kernels, _) in learned.items()) or "none"
             raise WrongFile(f"{path}: needs exactly one layer {name} of shape {shape}, and has {shapes}; {REMEDY}")
         arrays.update({f"{name}.{kind}": np.asarray(array, np.float32) for kind, array in zip("Wb", pairs[0])})
     return arrays, layers
@@ -155,9 +155,9 @@ def extract_settings(net, layers):
 
 def to_text(settings):
     """Format what `extract_settings` returns, one line per setting, schedule, layer and shown epoch."""
-    lines = [f"  {key}: {value}" for key, value in settings["settings"].items()]
+    lines = [f"  {show_names(key)}: {show_names(str(value))}" for key, value in settings["settings"].items()]
     lines += [f"  schedule: {json.dumps(schedule)}" for schedule in settings["schedules"]]
-    lines += [f"  layer {name}: {json.dumps(values)}" for name, values in settings["layers"].items()]
+    lines += [f"  layer {show_names(name)}: {json.dumps(values)}" for name, values in settings["layers"].items()]
     history = settings["history"]
     lines.append(f"  history: {len(history)} epochs")
     shown = history if len(history) <= 2 * EPOCHS_SHOWN else [*history[:EPOCHS_SHOWN], *history[-EPOCHS_SHOWN:]]
@@ -172,7 +172,7 @@ def _learned_arrays(layers, path):
             learned[name] = [to_array(_shared_value(attribute(layer, kind))) for kind in ("W", "b")]
         except ValueError as error:
             if attribute(layer, "W") is not None:
-                raise WrongFile(f"{path}: layer {name!r}: {error}; {REMEDY}") from error
+                raise WrongFile(f"{path}: layer {show_names(name)!r}: {error}; {REMEDY}") from error
     return learned
 
 

@@ -75,6 +75,26 @@ def test_whole_files_are_read(tmp_path):
         np.testing.assert_array_equal(read_npz(tmp_path / "all.npz", "", name)[name], array)
 
 
+def test_an_array_is_unpacked_once_and_its_checksum_compared(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 9, (1000, 1000), np.uint8)
+    np.savez_compressed(tmp_path / "a.npz", a=values)
+    read, sizes = zipfile.ZipExtFile.read, []
+
+    def counted(member, *arguments):
+        sizes.append(len(data := read(member, *arguments)))
+        return data
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", counted)
+    np.testing.assert_array_equal(read_npz(tmp_path / "a.npz", "write it")["a"], values)
+    assert values.size <= sum(sizes) < 1.05 * values.size
+    np.savez(tmp_path / "b.npz", a=values)
+    content = bytearray((tmp_path / "b.npz").read_bytes())
+    content[len(content) // 2] ^= 1
+    (tmp_path / "b.npz").write_bytes(content)
+    with pytest.raises(UserError, match="Bad CRC-32"):
+        read_npz(tmp_path / "b.npz", "write it")
+
+
 def test_a_bomb_is_not_unpacked(tmp_path):
     header = shaped((MAX_VALUES + 1,), "|i1", values=b"")
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive, \

@@ -4,9 +4,11 @@ import time
 
 import numpy as np
 import pytest
+import scipy.io
 
 from common.errors import UserError, WrongFile
 from common.isolated import isolated
+from tests.conftest import USER_ENVIRONMENT, begin
 
 
 @isolated
@@ -53,6 +55,45 @@ def test_a_crash_is_an_error_that_names_the_file_and_the_next_call_works():
     assert double("a", 2) == 4
 
 
+@isolated
+def kill(path):
+    os.kill(os.getpid(), 9)
+
+
+def test_a_child_that_the_kernel_kills_is_a_lack_of_memory():
+    with pytest.raises(UserError, match=r"^good.mat: the process that reads it was killed, probably because memory ran "
+                                        r"out; close other programs, or set SALIENCY_READ_MB") as raised:
+        kill("good.mat")
+    assert "damaged" not in str(raised.value) and double("a", 2) == 4
+
+
+@pytest.mark.parametrize("size", ["10", "30", "60", "100"])
+def test_a_limit_of_memory_that_is_too_low_is_named(tmp_path, monkeypatch, size):
+    """As the limit falls, first the file does not fit, then the libraries do not, then Python does not."""
+    scipy.io.savemat(tmp_path / "good.mat", {"a": np.ones(3)})
+    program = ("import sys; from common.errors import run; from data.layouts import read_mat\n"
+               "run(lambda: print(read_mat(sys.argv[1], 'a').sum()))")
+    monkeypatch.setitem(USER_ENVIRONMENT, "SALIENCY_READ_MB", size)
+    process = begin("-c", program, tmp_path / "good.mat", stdout=-1, stderr=-1)
+    output, errors = process.communicate(timeout=120)
+    assert output == "3.0\n" and errors == "" or process.returncode == 1 and errors.count("\n") == 1 \
+        and "good.mat: " in errors and "SALIENCY_READ_MB" in errors, (output, errors)
+
+
+def test_other_errors_name_the_memory_only_if_it_was_limited(monkeypatch):
+    with pytest.raises(UserError, match=r"\('x'\); copy or write the file again$"):
+        fail("bad.mat", KeyError("x"))
+    from common import isolated as module
+
+    monkeypatch.setenv("SALIENCY_READ_MB", "2000")
+    module._child.kill()  # the limits are those of its start
+    with pytest.raises(UserError, match=r"again, or give more memory than 2000 MB: SALIENCY_READ_MB, ulimit -v$"):
+        fail("bad.mat", KeyError("x"))
+    with pytest.raises(UserError, match=r"\(SIGSEGV\); .* more memory than 2000 MB"):
+        crash("bad.mat")
+    module._child.kill()
+
+
 def test_a_call_that_does_not_end_is_an_error(monkeypatch):
     monkeypatch.setenv("SALIENCY_READ_SECONDS", "1")
     with pytest.raises(UserError, match=r"^bad.mat: reading did not end in 1 s; .* SALIENCY_READ_SECONDS"):
@@ -78,8 +119,6 @@ def test_errors_of_the_function_are_raised_here(error, expected):
 
 
 def test_the_child_ends_with_its_parent():
-    from tests.conftest import begin
-
     parent = begin("-c", "from tests.common.test_isolated import process_id; import time\n"
                    "print(process_id('a'), flush=True); time.sleep(60)", stdout=-1)
     child = int(parent.stdout.readline())

@@ -57,12 +57,14 @@ def test_a_table_of_too_many_columns_is_rejected(tmp_path, monkeypatch):
     assert read_table(path).points.tolist() == [[1, 2]]
 
 
-def test_a_table_that_unpacks_to_gigabytes_is_not_read(tmp_path, monkeypatch):
+@pytest.mark.parametrize("encoding, header", [("utf-8", "x,y"), ("utf-16", "x,y"), ("cp1252", "x,y,Größe")])
+def test_a_table_that_unpacks_to_gigabytes_is_not_read(tmp_path, monkeypatch, encoding, header):
     monkeypatch.setenv("SALIENCY_TABLE_MB", "64")
     with gzip.open(tmp_path / "a.csv.gz", "wb", compresslevel=1) as file:
-        file.write(b"x,y\n")
+        file.write(f"{header}\n".encode(encoding))
+        rows = ("1,2\n" * (1 << 18)).encode("utf-16-le" if encoding == "utf-16" else encoding)
         for _ in range(70):
-            file.write(b"1,2\n" * (1 << 18))
+            file.write(rows)
     with pytest.raises(UserError, match="has more than 64 MB of text"):
         read_table(tmp_path / "a.csv.gz")
 

@@ -1,5 +1,6 @@
 """Figures, from small files in the real formats."""
 from dataclasses import asdict
+from xml.etree.ElementTree import fromstring as parse_xml
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ from common.layers import Layer, layer_rows, to_text
 from common.runs import Log
 from data import load
 from data.maps import write_maps
-from evaluation import architecture, canvas, examples, figures
+from evaluation import architecture, canvas, examples, figures, tables
 from tests.conftest import command
+from tests.evaluation.test_tables import NETS
 
 HEAD = "name,SIM,CC,AUC-shuffled,AUC-Borji,AUC-Judd\n"
 ARCHITECTURES = [f"architecture-{net}.{suffix}" for net in ("shallow", "deep") for suffix in ("svg", "png")]
@@ -125,6 +127,32 @@ def test_damaged_files_are_named_and_the_other_figures_drawn(inputs, tmp_path):
     assert "shallow.csv: has no readable scores of CC" in process.stderr and "contains no training" in process.stderr
     assert "examples left out: synthetic test: has no image 'other', which the scores name; score again" in process.stderr
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"curves-shallow.png"}
+
+
+@pytest.mark.parametrize("change", [
+    {"blobs": {"conv1": [1, 16, "8", 8]}}, {"blobs": {"conv1": [1, 16, 8.5, 8]}}, {"blobs": [1, 2]}, {"blobs": {"conv1": 5}},
+    {"blobs": {"conv1": [[1]]}}, {"blobs": {"conv1": [None]}}, {"blobs": {"conv1": [1, 16, 0, 8]}},
+    {"blobs": {"conv1": [1, -16, 8, 8]}}, {"blobs": {"conv1": [1, 16, 10 ** 400, 8]}}, {"blobs": {"conv1": [2] * 99}},
+    {"weights": [[-3]]}, {"weights": [3]}, {"weights": [[10 ** 30]]}, {"kernel": [0, 0]}, {"pad": [-5, 1]}, {"pad": [True, 1]},
+    {"multiply_adds": -1}, {"multiply_adds": 10 ** 400}, {"name": None}, {"type": ["a"]}])
+def test_a_damaged_list_of_layers_is_one_line(tmp_path, change):
+    layers = [asdict(layer) for layer in LAYERS]
+    layers[1].update(change)
+    write_json(tmp_path / "deep.json", {**NETS["deep"], "layers": layers})
+    for read in (lambda: architecture.read_layers(tmp_path / "deep.json"), lambda: tables.read_nets(tmp_path)):
+        with pytest.raises(UserError, match=r"deep\.json: .*; .*write"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["$", "$x_", "a\nb", "\0", "😀", "conv1" * 1000, ""])
+def test_any_name_of_a_layer_is_drawn(tmp_path, name):
+    layers = [asdict(layer) for layer in LAYERS]
+    layers[1].update(name=name, type=name)
+    write_json(tmp_path / "deep.json", {"layers": layers})
+    for suffix in ("svg", "png"):
+        canvas.save(architecture.draw_architecture(architecture.read_layers(tmp_path / "deep.json"), "title"),
+                    tmp_path / f"a.{suffix}")
+    parse_xml((tmp_path / "a.svg").read_text(encoding="utf-8"))
 
 
 def test_no_files_at_all_are_an_error(tmp_path):

@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--kills", type=int, help="number of signals (default: 24)")
     parser.add_argument("--scenario", action="append", help="only this command")
     parser.add_argument("--long", action="store_true", help="trainings, too; 110,000 inputs and 1,000 signals by default")
-    parser.add_argument("--first", type=int, default=0, help="number of the first damaged file")
+    parser.add_argument("--first", type=int, default=0, help="number of the first damaged file, or of the first round")
     args = parser.parse_args()
 
     inputs, signals = args.inputs or (110_000 if args.long else 5200), args.kills or (1000 if args.long else 24)
@@ -48,10 +48,10 @@ def main():
     if args.campaign in ("kills", "all"):
         from tests.faults import kills
 
-        names = args.scenario or (kills.QUICK if not args.long else (*kills.QUICK, "prepare, deep net", *kills.TRAININGS))
-        totals = kills.campaign(folder / "kills", seed, signals, names, report)
+        names = args.scenario or (kills.LONG if args.long else kills.QUICK)
+        totals = kills.campaign(folder / "kills", seed, signals, names, report, args.first)
         print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals[kills.PYTHON]} of "
-              "them met Python before it had read a line of ours, or after the last one")
+              "them met Python before it had read our first module, or after our last line")
     if not failures:
         shutil.rmtree(folder)
     print(f"{len(failures)} failures in {time.monotonic() - started:.0f} s" + (f"; files in {folder}" if failures else ""))

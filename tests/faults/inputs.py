@@ -3,6 +3,7 @@
 A damaged file is a whole one after a few random changes; the reader's name, the seed and a number determine it. A child
 process reads them, so that a crash or a hang counts as a failure instead of ending the campaign.
 """
+import base64
 import faulthandler
 import gzip
 import json
@@ -15,15 +16,17 @@ import sys
 import time
 import zipfile
 import zlib
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
-from common.errors import UserError
+from common.errors import UserError, to_printable
 
 SHAPE = (48, 64)
 SECONDS = 60  # for one input; limits of the readers themselves are lower
 MEMORY = 24 << 30  # bytes of address space
+LONGEST = 1200  # characters of a message
 BATCH = 200  # inputs per child process
 EXTREMES = [0, 1, 0x7F, 0x80, 0xFF, 0x7FFF, 0xFFFF, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 1 << 40, (1 << 63) - 1, (1 << 64) - 1]
 TOKENS = [b"", b"-1", b"0", b"1e999", b"nan", b"9" * 30, b"9" * 5000, b"null", b"true", b"[]", b"{}", b"\"", b"'", b"[" * 3000,
@@ -42,14 +45,19 @@ def write_originals(folder):
     from data.maps import write_maps
     from deep.weights import write_caffemodel, write_solverstate
     from shallow import weights
+    from tests.data.test_folder import write_mat_73
+    from tests.evaluation.test_figures import LAYERS
+    from tests.evaluation.test_tables import NETS
     from tests.fixtures.lsun import struct as matlab_struct
 
     rng = np.random.default_rng(0)
     points, density = rng.uniform(1, 47, (12, 2)), rng.random(SHAPE, np.float32)
     np.save(folder / "points.npy", points)
     np.save(folder / "map.npy", density)
+    np.save(folder / "filters.npy", rng.random((4, 5, 5, 3), np.float32))
     np.savez(folder / "maps.npz", a=density, b=density)
     np.savez_compressed(folder / "packed.npz", a=density, b=density)
+    np.savez(folder / "prior.npz", prior=density, made_of="other")
     weights.save(folder / "weights.npz", {"conv1.W": points, "conv1.b": points[0]}, {"seed": 1, "conv3_filters": 64})
     with zipfile.ZipFile(folder / "maps.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.write(folder / "map.npy", "a/map.npy")
@@ -65,8 +73,8 @@ def write_originals(folder):
     scipy.io.savemat(folder / "points.mat", {"fixations": points}, do_compression=True)
     scipy.io.savemat(folder / "map.mat", {"I": density.astype(float)})
     scipy.io.savemat(folder / "cells.mat", {"a": np.array([{"x": 1}, "text", points], object), "b": scipy.sparse.eye(5)})
-    with h5py.File(folder / "v73.mat", "w") as file:
-        file["fixations"] = points.T
+    write_mat_73(folder / "v73.mat", "fixations", points)
+    write_mat_73(folder / "map73.mat", "I", density)
     with write_maps(folder / "predictions.h5", "deep") as store:
         store("a", density)
         store("group/b", density)
@@ -93,18 +101,20 @@ def write_originals(folder):
     write_json(folder / "score.json", {"train": "a", "dataset": "a", "edition": "b", "split": "test", "images": 3,
                                        "convention": "mit", "seed": 1, "failed": 0, "lacking": {}, "trained": 0,
                                        "metrics": dict.fromkeys(METRICS, metric)})
+    write_json(folder / "shallow.json", {**NETS["shallow"], "layers": [asdict(layer) for layer in LAYERS]})
     (folder / "log.csv").write_text("epoch,lr,loss,val_loss\n1,0.1,0.5,0.6\n2,0.1,0.4,\n")
     (folder / "scores.csv").write_text("name,CC\na,0.5\nb,nan\n")
     (folder / "table.csv").write_text("image,observer,x,y\na,1,5,6\na,2,7.5,8\nb,1,,\n")
     (folder / "table.tsv").write_text("Media\tEvent\tFixation point X\tFixation point Y\na.png\tFixation\t5\t6\n")
-    (folder / "table.csv.gz").write_bytes(gzip.compress((folder / "table.csv").read_bytes() * 20))
+    (folder / "table.csv.gz").write_bytes(gzip.compress(b"image,observer,x,y\n" + b"a,1,5,6\nb,2,7.5,8\n" * 40))
     (folder / "table.json").write_text('[{"image": "a", "x": [1, 2], "y": [3, 4]}, {"image": "b", "x": 5, "y": 6}]')
     (folder / "trial.asc").write_text("MSG\t900 DISPLAY_COORDS 0 0 1023 767\nMSG\t1000 TRIALID 1\nMSG\t1000 !V IMGLOAD CENTER "
                                       "a.png 512 384\nEFIX L   1000\t1180\t181\t  500.5\t  300\t    900\n")
     annotations = {"images": [{"file_name": "a.jpg", "height": 48, "width": 64, "id": 7}],
                    "annotations": [{"image_id": 7, "fixations": [[1, 2], [3, 4]], "worker_id": 1, "id": 0}]}
     (folder / "salicon.json").write_text(json.dumps(annotations))
-    (folder / "challenge.json").write_text('[{"image_id": 7, "saliency_map": "iVBORw0KGgo="}]')
+    encoded = base64.b64encode((folder / "fixations.png").read_bytes()).decode()
+    (folder / "challenge.json").write_text(json.dumps([{"image_id": 7, "saliency_map": encoded}]))
     for name in ("solver.prototxt", "train_val.prototxt"):
         (folder / name).write_bytes((Path(__file__).parents[2] / "deep" / name).read_bytes())
     import pickle
@@ -137,6 +147,28 @@ def _part(path):
     parts._read_summaries([path])
     for _ in parts._read_arrays([path], ["image"]):
         pass
+
+
+def _log(path):
+    from common.runs import Log
+    Log(path, ["epoch", "lr", "loss", "val_loss"], done=2)
+
+
+def _curves(path):
+    from evaluation.figures import curves
+    curves(path.parent, path.with_suffix(".png"), "deep")
+
+
+def _architecture(path):
+    from evaluation.architecture import draw_architecture, read_layers
+    from evaluation.canvas import save
+    save(draw_architecture(read_layers(path), "title"), path.with_suffix(".svg"))
+
+
+def _nets(path):
+    from evaluation import tables
+    for net, content in tables.read_nets(path.parent).items():
+        tables.layer_table(net, tables.to_layers(content["layers"]))
 
 
 def _solver(path):
@@ -187,7 +219,7 @@ def _call(module, function, *arguments):
 IMAGES = [f"image.{suffix}" for suffix in ("png", "jpg", "bmp", "gif", "tif", "webp", "ppm", "jp2")] + ["rotated.jpg"]
 READERS = {  # name: (files, function of a path)
     "points": (["points.npy", "map.npy", "points.mat", "gaze.mat", "v73.mat", "cells.mat", "fixations.png"], _points),
-    "maps": (["map.npy", "map.mat", "maps.npz", "packed.npz", "maps.zip", "predictions.h5", "challenge.json", "image.png"], _maps),
+    "maps": (["map.npy", "map.mat", "map73.mat", "maps.npz", "packed.npz", "maps.zip", "predictions.h5", "challenge.json", "image.png"], _maps),
     "images": (IMAGES, _call("common.images", "read_image")),
     "shapes": (IMAGES, _call("common.images", "image_shape")),
     "gaze": (["gaze.mat"], _call("data.salicon", "read_mat_fixations")),
@@ -196,13 +228,16 @@ READERS = {  # name: (files, function of a path)
     "tables": (["table.csv", "table.tsv", "table.csv.gz", "table.json"], _call("data.tables", "read_table")),
     "eyelink": (["trial.asc"], _call("data.eyelink", "read_asc")),
     "weights": (["weights.npz", "packed.npz"], _call("shallow.weights", "load")),
-    "filters": (["map.npy"], _call("evaluation.figures", "read_filters")),
-    "prior": (["packed.npz"], _call("evaluation.baselines", "_read_prior", "other")),
+    "filters": (["filters.npy"], _call("evaluation.figures", "read_filters")),
+    "prior": (["prior.npz"], _call("evaluation.baselines", "_read_prior", "other")),
     "caffemodel": (["net.caffemodel"], _call("deep.weights", "read_caffemodel")),
     "solverstate": (["net.solverstate"], _call("deep.weights", "read_history")),
     "pickle": (["net.pickle"], _call("models.released.pickled", "read_pickle")),
-    "log": (["log.csv"], _call("common.runs", "read_log")),
-    "scores": (["scores.csv"], _call("evaluation.examples", "read_metric", "CC")),
+    "architecture": (["shallow.json"], _architecture),
+    "nets": (["shallow.json"], _nets),
+    "log": (["log.csv"], _log),
+    "curves": (["log.csv"], _curves),
+    "scores": (["scores.csv"], _call("evaluation.examples", "choose_examples")),
     "score": (["score.json"], _json(_score_content)),
     "config": (["config.json"], _json(_config_content)),
     "manifest": (["manifest.json"], _json(_manifest_content)),
@@ -300,6 +335,30 @@ def make_input(originals, reader, seed, number):
     return name, repair_checksums(data) if name.endswith(".png") and rng.random() < 0.7 else data
 
 
+def _noise(data):
+    return random.Random(len(data)).randbytes(len(data))
+
+
+# no file of any format; each reader must reject them, apart from:
+GARBAGE = {"empty": lambda data: b"", "half": lambda data: data[:len(data) // 2], "zeros": lambda data: bytes(len(data)),
+           "noise": _noise, "text": lambda data: b"# Notes\n\nSome text; no numbers.\n" * 20}
+ACCEPTED = {
+    *(("shapes", name, "half") for name in IMAGES if name not in ("image.png", "image.webp")),  # the header is whole
+    ("tables", "table.csv", "half"), ("log", "log.csv", "half"),  # the first lines are whole
+    ("solverstate", "net.solverstate", "empty"),  # every field may be missing; the trainer compares what it needs
+}
+NOT_READ = {("points", "map.npy"), ("maps", "image.png"), ("weights", "packed.npz")}  # whole files of another kind
+
+
+def expected_outcomes():
+    """List (reader, name of a file, change or None, outcome) of whole files and of garbage."""
+    for reader, (names, _) in READERS.items():
+        for name in names:
+            yield reader, name, None, "line" if (reader, name) in NOT_READ else "read"
+            for change in GARBAGE:
+                yield reader, name, change, "read" if (reader, name, change) in ACCEPTED else "line"
+
+
 # ---- Campaign ---------------------------------------------------------------------------------------------------------
 
 def check(read, path):
@@ -308,8 +367,10 @@ def check(read, path):
         read(path)
     except UserError as error:
         message = str(error)
-        if "\n" in message or "; " not in message or str(path) not in message:
-            return f"not file: fault; remedy: {message[:300]}"
+        if to_printable(message) != message or "; " not in message or str(path) not in message:
+            return f"not file: fault; remedy: {message[:300]!r}"
+        if len(message) > LONGEST:
+            return f"a line of {len(message)} characters: {message[:300]}"
         return "line"
     except BaseException as error:
         return f"{type(error).__name__}: {str(error)[:300]}"
@@ -380,16 +441,24 @@ def _child(originals, folder, reader, seed, first, last, entry):
         os._exit(0)  # the isolated child ends with this process
 
 
+def check_expected(originals, folder, report):
+    """Report the outcomes that are not expected: a reader that rejects whole files, or accepts garbage."""
+    for reader, name, change, expected in expected_outcomes():
+        data = (originals / name).read_bytes()
+        path = folder / name
+        path.write_bytes(GARBAGE[change](data) if change else data)
+        if (outcome := check(READERS[reader][1], path)) != expected:
+            report(f"{reader}: {name}, {change or 'whole'}: {outcome}, not {expected}")
+        path.unlink()
+
+
 def campaign(folder, seed, total, readers=None, first=0, report=print):
     """Read damaged inputs, about equally many per reader; return the counts by reader."""
     originals = folder / "originals"
     originals.mkdir(parents=True, exist_ok=True)
     write_originals(originals)
-    for name in READERS if first == 0 else ():  # a whole file is read, or the campaign would test nothing
-        for file in READERS[name][0]:
-            outcome = check(READERS[name][1], originals / file)
-            if outcome not in ("read", "line"):
-                report(f"{name}: whole file {file}: {outcome}")
+    if first == 0:
+        check_expected(originals, folder, report)
     readers, counts = readers or list(READERS), {}
     for index, reader in enumerate(readers):
         started = time.monotonic()

@@ -2,23 +2,32 @@
 
 A round runs a command, sends it signals at random moments one to four times, and runs it once more to the end. Its
 files must equal those of a run without signals, bit by bit; each stop is one line, and all its processes have ended.
+Between the runs of a round, the dates of its files and the time zone can change. Not compared: Caffe's log (dates, numbers
+of processes), the columns of log.csv with seconds, memory that was measured, and caches of libraries.
+
+A signal can meet Python before it has read our first module, or while Python ends: then Python's own default holds, a
+silent end or its traceback. These are counted apart. Python has read our first module if it catches SIGTERM, which
+`common` alone sets; /proc shows this at the moment of the signal.
 """
 import contextlib
 import hashlib
 import http.server
+import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from tests.conftest import REPOSITORY, USER_ENVIRONMENT
+from tests.conftest import REPOSITORY, USER_ENVIRONMENT, tracked_files
 
 WAIT = 120  # seconds for a command to end after a signal
 LINES = ("error: ", "interrupted: ", "stopped: ")
@@ -27,7 +36,15 @@ IGNORED = ("resource_tracker", "warnings.warn(")
 TRACKERS = ("resource_tracker",)
 TIMES = ("seconds", "step_seconds")  # columns of log.csv
 UNEQUAL = ("caffe.log", "torch.log")  # files that hold times or numbers of processes
-PYTHON = "python"  # the signal met Python before it had read a line of ours, or after the last one
+LIBRARIES = ("env", "caffe", "theano", "matplotlib", "logs")  # in build/: not written by the steps of make, or caches
+LATE = "late"  # the command had ended before the signal, which is not counted
+PYTHON = "python"  # the signal met Python before it had read our first module, or after our last line
+FOLDERS = ("common", "data", "deep", "evaluation", "models", "shallow")
+FIRST = [f"{folder}/__init__.py" for folder in FOLDERS]  # files that Python reads before SIGTERM is caught
+DATES = {"1970": 0, "before 1970": -86400 * 365, "2100": 4102444800}  # seconds since 1970
+ZONES = ("Pacific/Kiritimati", "Asia/Kathmandu", "America/St_Johns", "none/such", ":", "XXX-25:61:61")
+CLOCKS = (*[None] * 4, *DATES, *ZONES)
+MAKE = "make reproduce-tables"
 KINDS = {"kill": signal.SIGKILL, "kill worker": signal.SIGKILL, "kill group": signal.SIGKILL, "terminate": signal.SIGTERM,
          "terminate group": signal.SIGTERM, "Ctrl-C": signal.SIGINT}
 FETCH = ("import signal, sys; from common import exit_now\n"
@@ -68,9 +85,11 @@ def write_sources(folder):
 
     from common.files import write_json
     from common.images import write_png
+    from data.maps import write_maps
     from deep.prototxt import DEPLOY
     from deep.weights import net_shapes, write_caffemodel
     from evaluation import tables
+    from tests.evaluation.test_figures import LAYERS, write_log
     from tests.evaluation.test_tables import NETS, fake_scores
 
     rng = np.random.default_rng(0)
@@ -89,15 +108,39 @@ def write_sources(folder):
     for model, score in fake_scores().items():
         write_json(folder / f"scores/{model}.json", score)
         if model in ("shallow", "deep"):
-            rows = [f"i{index}," + ",".join(f"{value:.3f}" for value in rng.random(5)) for index in range(16)]
+            rows = [f"i{index:02d}," + ",".join(f"{value:.3f}" for value in rng.random(5)) for index in range(16)]
             (folder / f"scores/{model}.csv").write_text("name,SIM,CC,AUC-shuffled,AUC-Borji,AUC-Judd\n" + "\n".join(rows) + "\n")
-            write_json(folder / f"nets/{model}.json", {**NETS[model], "training": None})
+            layers = [asdict(layer) for layer in LAYERS]
+            write_json(folder / f"nets/{model}.json", {**NETS[model], "training": None, "layers": layers})
             np.save(folder / f"nets/{model}.npy", rng.random((32, 5, 5, 3), np.float32))
+            write_log(folder / f"runs/{model}", model, 40)
+            (folder / f"maps/{model}").mkdir(parents=True)
+            with write_maps(folder / f"maps/{model}/predictions.h5", model) as store:
+                for index in range(16):
+                    store(f"i{index:02d}", rng.random((96, 128), np.float32))
     assert set(tables.MODELS) <= {path.stem for path in (folder / "scores").glob("*.json")}
 
 
+def write_shallow_weights(path):
+    """Write weights of the shallow net, as its training does."""
+    from shallow import network, weights
+    from shallow.settings import architecture
+
+    settings = {"conv3_filters": 64}
+    parameters = network.named_parameters(network.build(**architecture(settings)))
+    weights.save(path, {name: value.get_value() for name, value in parameters.items()}, settings)
+
+
 def scenarios(source, url):
-    """Return the commands by name, lists of arguments of Python in which {out} is the folder that they write to."""
+    """Return the commands by name: program and arguments, in which {out} is the folder that they write to."""
+    commands = {name: [sys.executable, *arguments] for name, arguments in _python_scenarios(source, url).items()}
+    # -o: never set up the environments again, which are those of this repository
+    commands[MAKE] = ["make", "-C", "{out}", "-o", "build/env/.ready", "-o", "build/caffe/.ready", "reproduce-tables",
+                      "DATASET=folder+sigma=9", f"DATA_ROOT={source / 'few'}"]
+    return commands
+
+
+def _python_scenarios(source, url):
     data = ("--dataset", "folder+sigma=9", "--data-root", source / "data")
     cards = source / "cards"
     cards.mkdir(exist_ok=True)
@@ -115,7 +158,12 @@ def scenarios(source, url):
         "predict, video": [*predict, "--images", source / "film.mp4", "--out", "{out}"],
         "tables": ["-m", "evaluation.tables", "--scores", source / "scores", "--nets", source / "nets", "--name", "a",
                    "--out", "{out}"],
+        "figures": ["-m", "evaluation.figures", *data, "--split", "all", "--predictions", source / "maps", "--scores",
+                    source / "scores", "--runs-shallow", source / "runs/shallow", "--runs-deep", source / "runs/deep",
+                    "--filters", source / "nets", "--out", "{out}"],
         "fetch": ["-c", FETCH, cards, "{out}"],
+        "convert": ["-m", "models.convert", "--net", "shallow", "--weights", "{source}/shallow-weights.npz", "--to", "caffe",
+                    "--out", "{out}"],
         "train, deep net": ["-m", "deep.train", "--data", "{source}/deep", "--run", "{out}", "--iterations", "8",
                             "--set", "snapshot=2", "--set", "test_interval=4", "--set", "test_iter=1"],
         "train, shallow net": ["-m", "shallow.train", "--data", "{source}/shallow", "--run", "{out}", "--epochs", "3",
@@ -123,8 +171,42 @@ def scenarios(source, url):
     }
 
 
-QUICK = ("prepare, shallow net", "score", "check", "predict, images", "predict, video", "tables", "fetch")  # the short form
+# the short form
+QUICK = ("prepare, shallow net", "score", "check", "predict, images", "predict, video", "tables", "figures", "fetch")
 TRAININGS = ("train, deep net", "train, shallow net")
+LONG = (*QUICK, "prepare, deep net", "convert", *TRAININGS, MAKE)
+UPDATES, ITERATIONS = 95, 195  # of 100 and 200 of the demo preset, from which the trainings of MAKE resume
+
+
+def write_checkout(folder, source):
+    """Write a checkout in which both trainings are a few updates before their end, as after a stop by SIGTERM.
+
+    `make reproduce-tables` then prepares the data, ends both trainings, predicts, scores, draws and writes the tables.
+    """
+    for name in tracked_files():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(REPOSITORY / name, folder / name)
+        shutil.copymode(REPOSITORY / name, folder / name)
+        os.utime(folder / name, (0, 0))  # older than all that is made, whatever date that is given later
+    (folder / "build").mkdir()
+    for name in ("env", "caffe"):
+        (folder / "build" / name).symlink_to((REPOSITORY / "build" / name).resolve())
+    data = ("--dataset", "folder+sigma=9", "--data-root", source / "few")
+    files = ("--solver", "deep/solver.prototxt", "--train-val", "deep/train_val.prototxt")  # as the Makefile gives them
+    for net, last, extra in (("shallow", UPDATES, ()), ("deep", ITERATIONS, files)):
+        prepared, run = f"build/data/folder-sigma-9-demo-{net}", f"build/runs/folder-sigma-9-demo-{net}"
+        preset = ("--preset", "demo") if net == "deep" else ()
+        failure, _ = run_whole([sys.executable, "-m", f"{net}.prepare", *data, *preset, "--out", prepared], folder)
+        assert not failure, failure
+        process = start([sys.executable, "-m", f"{net}.train", "--data", f"{prepared}/", "--run", run, "--preset", "demo",
+                         *extra], folder)
+        log = folder / run / "log.csv"
+        while process.poll() is None and not (log.is_file() and log.read_text().count("\n") > last):
+            time.sleep(0.05)
+        process.terminate()
+        errors = process.communicate()[1]
+        assert process.returncode == 143, errors
+        shutil.rmtree(folder / "build/data")
 
 
 # ---- Runs and signals -------------------------------------------------------------------------------------------------
@@ -152,78 +234,182 @@ def command_line(process):
         return ""
 
 
-def start(arguments):
-    """Start Python in a session of its own, as a terminal does."""
-    return subprocess.Popen([sys.executable, *map(str, arguments)], cwd=REPOSITORY, text=True, env=USER_ENVIRONMENT,
+def catches(process, number=signal.SIGTERM):
+    """Return True if a process catches a signal."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    except OSError:
+        return False
+    mask = next((int(line.split()[1], 16) for line in lines if line.startswith("SigCgt")), 0)
+    return bool(mask >> (number - 1) & 1)
+
+
+def start(arguments, folder=REPOSITORY, zone=None):
+    """Start a command in a session of its own, as a terminal does."""
+    environment = {**USER_ENVIRONMENT, "PYTHONFAULTHANDLER": "1", **({"TZ": zone} if zone else {})}
+    return subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
 def kill(process, kind, rng):
-    """Send a signal; return the processes that must end with the command."""
-    family = [child for child in descendants(process.pid)]
-    workers = [child for child in family if command_line(child) and not any(text in command_line(child) for text in TRACKERS)]
-    try:
-        if kind == "kill worker":
-            os.kill(rng.choice(workers) if workers else process.pid, KINDS[kind])
-        elif kind in ("kill group", "terminate group", "Ctrl-C"):
-            os.killpg(process.pid, KINDS[kind])
-        else:
-            os.kill(process.pid, KINDS[kind])
-    except ProcessLookupError:
-        pass
-    return family
+    """Send a signal; return the processes that must end with the command, and whether it had read our first module."""
+    family = {child: command_line(child) for child in descendants(process.pid)}
+    workers = [child for child, line in family.items() if line and not any(text in line for text in TRACKERS)]
+    group = kind in ("kill group", "terminate group", "Ctrl-C")
+    target = rng.choice(workers) if kind == "kill worker" and workers else process.pid
+    ours = any(map(catches, family if process.args[0] == "make" else [process.pid]))
+    with contextlib.suppress(ProcessLookupError):
+        (os.killpg if group else os.kill)(target, KINDS[kind])
+    return family, ours
 
 
-def fault_of_stop(process, kind, family, errors):
-    """Return what was wrong with the end of a command after a signal, or None."""
-    lines = [line for line in errors.splitlines() if line.strip() and not any(text in line for text in IGNORED)]
-    if "Traceback" in errors:
-        ours = any(f"{folder}/" in line for line in lines for folder in ("common", "data", "evaluation", "site-packages"))
-        if ours or "frozen runpy" not in errors and "site.py" not in errors and "encodings" not in errors:
+def stacks(process):
+    """Abort a command that hangs, with all its processes; the Python stacks are the last lines of its errors."""
+    for child in (*descendants(process.pid), process.pid):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGABRT)
+            time.sleep(0.3)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def is_ours(line):
+    """Return True if a line of a traceback names a file of ours, apart from those that Python reads first."""
+    match = re.search(r'File "([^"]+)"', line)
+    return bool(match) and any(f"/{folder}/" in match[1] for folder in FOLDERS) and not match[1].endswith(tuple(FIRST))
+
+
+def fault_of_stop(process, kind, family, ours, errors):
+    """Return what was wrong with the end of a command after a signal, PYTHON if it met Python alone, or None.
+
+    Parameters
+    ----------
+    process : subprocess.Popen, ended
+    kind : str, a key of KINDS
+    family : dict of int: str
+        The processes that the command had started, and their command lines.
+    ours : bool
+        The command had read our first module.
+    errors : str
+        What it wrote to stderr.
+    """
+    make = process.args[0] == "make"
+    lines = [line for line in errors.splitlines() if line.strip() and not any(text in line for text in IGNORED)
+             and not (make and line.startswith(("make: ", "make[")))]
+    stated = sum(line.startswith(LINES) for line in lines) or int(make and "Killed" in errors)  # make names it
+    silent = -signal.SIGINT, -signal.SIGTERM
+    if "Traceback" in errors or "Fatal Python error" in errors:
+        if ours or any(map(is_ours, lines)):
             return "traceback: " + " | ".join(lines[-12:])
         return PYTHON
-    if process.returncode in (-signal.SIGINT, -signal.SIGTERM) and not any(line.startswith(LINES) for line in lines):
-        return PYTHON
-    if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL):
+    if process.returncode in silent and not stated and not (make and ours):
+        return "ended without a line" if ours else PYTHON
+    if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, *((2, *silent) if make else ())):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
-    if process.returncode in (1, 130, 143) and not any(line.startswith(LINES) for line in lines):
+    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not (make and not ours):
         return f"no line: {' | '.join(lines[-3:])}"
-    if process.returncode in (130, 143) and sum(line.startswith(LINES) for line in lines) > 1:
+    if process.returncode in (130, 143, 2, *silent) and stated > 1:
         return f"more than one line: {' | '.join(lines[-3:])}"
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
-        left = [child for child in family if command_line(child)]
+        left = [line for child, line in family.items() if line and command_line(child) == line]
         if not left:
             return None
         time.sleep(0.1)
-    return f"left behind: {' | '.join(map(command_line, left))[:300]}"
+    return f"left behind: {' | '.join(left)[:300]}"
 
 
 def digest(folder):
-    """Return the hashes of all files that a command wrote."""
-    hashes = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name in UNEQUAL:
+    """Return the hashes of all files that a command wrote; of a checkout, those of build/ that `make` wrote."""
+    hashes, build = {}, folder / "build"
+    for path in sorted((build if build.is_dir() else folder).rglob("*")):
+        if path.is_dir() or path.name in UNEQUAL or build.is_dir() and path.relative_to(build).parts[0] in LIBRARIES:
             continue
         data = path.read_bytes()
         if path.name == "log.csv":
             header, *rows = (line.split(",") for line in data.decode().splitlines())
             columns = [place for place, name in enumerate(header) if name not in TIMES]
             data = repr([[row[place] for place in columns] for row in rows]).encode()
+        if build.is_dir() and path.suffix != ".npy" and path.relative_to(build).parts[0] in ("nets", "tables"):
+            data = without_memory(data.decode())
         hashes[path.relative_to(folder).as_posix()] = hashlib.md5(data).hexdigest()
     return hashes
 
 
-def run_whole(arguments):
+def without_memory(text):
+    """Return the bytes of a summary or a table without the measured memory of processes, which differs each time."""
+    with contextlib.suppress(ValueError):
+        content = json.loads(text)
+        content.pop("measured", None)
+        for table in content.get("tables", []):
+            table["rows"] = [row for row in table["rows"] if row["line"] != "measured"]
+        return json.dumps(content).encode()
+    return "\n".join(line for line in text.splitlines() if "measured" not in line).encode()
+
+
+def set_dates(folder, seconds):
+    """Set the dates of all files and folders, links and what they lead to excluded."""
+    for path in folder.rglob("*"):
+        if not any(part.is_symlink() for part in (path, *path.parents)):
+            os.utime(path, (seconds, seconds))
+
+
+def run_whole(arguments, folder=REPOSITORY, zone=None):
     """Run a command to its end; return its errors if it failed, and the seconds that it took."""
     started = time.monotonic()
-    process = start(arguments)
+    process = start(arguments, folder, zone)
     errors = process.communicate()[1]
     return errors[-1500:] if process.returncode else "", time.monotonic() - started
 
 
-def campaign(folder, seed, count, names, report):
-    """Send `count` signals; return the numbers of signals, of rounds, and of signals that met Python alone."""
+@dataclass
+class Scenario:
+    """A command, its result without signals, and the seconds that it takes at most."""
+
+    arguments: list
+    begin: object  # callable without arguments: write what `out` holds before the command
+    result: dict
+    seconds: float
+
+
+def run_scenario(name, source, out, commands):
+    """Run a command without signals, and return the Scenario."""
+    arguments = [str(text).replace("{out}", str(out)).replace("{source}", str(source)) for text in commands[name]]
+
+    def begin():
+        shutil.rmtree(out, ignore_errors=True)
+        if name == MAKE:
+            shutil.copytree(source / "checkout", out, symlinks=True)
+
+    begin()
+    failure, seconds = run_whole(arguments)
+    assert not failure, f"{name}: {failure}"
+    print(f"{name}: {seconds:.1f} s, {len(digest(out))} files", flush=True)
+    return Scenario(arguments, begin, digest(out), seconds)
+
+
+def write_more_sources(source, out, names):
+    """Write what only the long form needs; `out` is the folder of the commands."""
+    for net in ("shallow", "deep") if set(names) & set(TRAININGS) else ():
+        failure, _ = run_whole([sys.executable, "-m", f"{net}.prepare", "--dataset", "synthetic", "--limit", "30", "--out",
+                                source / net])
+        assert not failure, failure
+    if "convert" in names:
+        write_shallow_weights(source / "shallow-weights.npz")
+    if MAKE in names:
+        for part, suffix in (("images", ".png"), ("fixations", ".csv")):
+            (source / "few" / part).mkdir(parents=True)
+            for index in range(12):
+                shutil.copy(source / f"data/{part}/i{index:02d}{suffix}", source / "few" / part)
+        write_checkout(out, source)
+        shutil.move(out, source / "checkout")  # each round copies it back: its files name this path
+
+
+def campaign(folder, seed, count, names, report, first=0):
+    """Send `count` signals to running commands; return the numbers of signals, rounds, and signals to Python alone.
+
+    The seed and the number of a round determine its command, the kinds of its signals and their moments.
+    """
     source, out = folder / "source", folder / "out"
     source.mkdir(parents=True)
     write_sources(source)
@@ -231,57 +417,64 @@ def campaign(folder, seed, count, names, report):
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, daemon=True).start()
     commands = scenarios(source, f"http://127.0.0.1:{server.server_port}")
-    for net in ("shallow", "deep") if set(names) & set(TRAININGS) else ():
-        failure, _ = run_whole(["-m", f"{net}.prepare", "--dataset", "synthetic", "--limit", "30", "--out", source / net])
-        assert not failure, failure
-    references, totals, rng = {}, {"kills": 0, "rounds": 0, PYTHON: 0}, random.Random(seed)
-    for name in names:
-        arguments = [str(text).replace("{out}", str(out)).replace("{source}", str(source)) for text in commands[name]]
-        shutil.rmtree(out, ignore_errors=True)
-        failure, seconds = run_whole(arguments)
-        assert not failure, f"{name}: {failure}"
-        references[name] = arguments, digest(out), seconds
-        print(f"{name}: {seconds:.1f} s, {len(references[name][1])} files", flush=True)
+    write_more_sources(source, out, names)
+    whole = {name: run_scenario(name, source, out, commands) for name in names}
+    totals = {"kills": 0, "rounds": 0, PYTHON: 0}
     while totals["kills"] < count:
-        name = rng.choice(list(names))
-        shutil.rmtree(out, ignore_errors=True)
-        number = totals["rounds"]
-        kinds = [rng.choice(list(KINDS)) for _ in range(min(rng.randint(1, 4), count - totals["kills"]))]
-        for fault in _round(*references[name], out, kinds, rng):
+        number = first + totals["rounds"]
+        name = random.Random(f"{seed} {number} command").choice(list(names))
+        rng = random.Random(f"{seed} {number}")
+        clock = rng.choice(CLOCKS)
+        kinds = [rng.choice(list(KINDS)) for _ in range(rng.randint(1, 4))][:count - totals["kills"]]
+        if name == MAKE:  # GNU make itself leaves its command behind if it is killed alone
+            kinds = ["kill group" if kind == "kill" else kind for kind in kinds]
+        late = 0
+        for fault in _round(whole[name], out, kinds, rng, clock):
             if fault == PYTHON:
                 totals[PYTHON] += 1
+            elif fault == LATE:
+                late += 1
             else:
-                report(f"round {number}, {name}, {kinds}: {fault}; repeat with: python -m tests.faults kills --seed {seed}")
-        totals["kills"] += len(kinds)
+                report(f"round {number}, {name}, {kinds}, {clock}: {fault}; repeat with: python -m tests.faults kills "
+                       f"--seed {seed} --first {number} --kills {len(kinds)} --scenario '{name}'")
+        totals["kills"] += len(kinds) - late
         totals["rounds"] += 1
-        print(f"{totals['kills']} signals; round {number}: {name}: {', '.join(kinds)}", flush=True)
+        print(f"{totals['kills']} signals; round {number}: {name}: {', '.join(kinds)}{f' ({clock})' if clock else ''}",
+              flush=True)
     server.shutdown()
     return totals
 
 
-def _round(arguments, reference, seconds, out, kinds, rng):
+def _round(scenario, out, kinds, rng, clock=None):
     """Run a command with signals and then to the end; yield the faults."""
+    scenario.begin()
+    zone = clock if clock in ZONES else None
     for kind in kinds:
-        process = start(arguments)
-        errors = []
+        process, started, errors = start(scenario.arguments, zone=zone), time.monotonic(), []
         reader = threading.Thread(target=lambda process=process, errors=errors: errors.append(process.stderr.read()))
         reader.start()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(rng.uniform(0.05, 1.1) * seconds)
-        family = kill(process, kind, rng)
+            process.wait(rng.uniform(0.05, 1.1) * scenario.seconds)
+        if process.poll() is not None:
+            scenario.seconds = min(scenario.seconds, time.monotonic() - started)  # the machine has less to do now
+            yield LATE
+        family, ours = kill(process, kind, rng)
         try:
             process.wait(WAIT)
         except subprocess.TimeoutExpired:
-            yield f"does not end after {kind}"
-            os.killpg(process.pid, signal.SIGKILL)
+            stacks(process)
+            reader.join(30)
+            yield f"does not end after {kind}: {' | '.join(''.join(errors).splitlines()[-80:])}"
         reader.join(30)
         if reader.is_alive():
             yield f"its pipe is still open after {kind}"
-        elif fault := fault_of_stop(process, kind, family, errors[0]):
+        elif fault := fault_of_stop(process, kind, family, ours, errors[0]):
             yield fault if fault == PYTHON else f"{kind}: {fault}"
-    failure, _ = run_whole(arguments)
+        if clock in DATES and out.is_dir():
+            set_dates(out / "build" if (out / "build").is_dir() else out, DATES[clock])
+    failure, _ = run_whole(scenario.arguments, zone=zone)
     if failure:
         yield f"the repeated command failed: {failure}"
-    elif (result := digest(out)) != reference:
-        differing = sorted(file for file in {*result, *reference} if result.get(file) != reference.get(file))
+    elif (result := digest(out)) != scenario.result:
+        differing = sorted(file for file in {*result, *scenario.result} if result.get(file) != scenario.result.get(file))
         yield f"differs from the run without signals: {', '.join(differing[:5])}"

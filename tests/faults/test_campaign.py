@@ -1,7 +1,9 @@
 """The campaigns themselves: they repeat, and they see a traceback, a crash, a hang, and a process left behind."""
 import os
 import random
+import re
 import signal
+import sys
 import time
 
 import pytest
@@ -11,22 +13,32 @@ from tests.conftest import command
 from tests.faults import inputs, kills
 
 
-def test_a_seed_repeats_an_input_and_every_whole_file_can_be_read(tmp_path):
+def test_a_seed_repeats_an_input_whole_files_are_read_and_garbage_is_not(tmp_path):
     inputs.write_originals(tmp_path)
-    for reader, (files, read) in inputs.READERS.items():
+    faults = []
+    for reader in inputs.READERS:
         first = [inputs.make_input(tmp_path, reader, 1, number) for number in range(5)]
         assert first == [inputs.make_input(tmp_path, reader, 1, number) for number in range(5)]
         assert first != [inputs.make_input(tmp_path, reader, 2, number) for number in range(5)]
-        outcomes = {file: inputs.check(read, tmp_path / file) for file in files}
-        assert set(outcomes.values()) <= {"read", "line"} and "read" in (*outcomes.values(), *(["read"] if reader in (
-            "filters", "prior") else [])), (reader, outcomes)  # these two expect what only their command writes
+    (tmp_path / "copies").mkdir()
+    inputs.check_expected(tmp_path, tmp_path / "copies", faults.append)
+    assert faults == [], "\n".join(faults)
+
+
+def test_a_reader_that_accepts_garbage_is_reported(tmp_path, monkeypatch):
+    inputs.write_originals(tmp_path)
+    (tmp_path / "copies").mkdir()
+    monkeypatch.setattr(inputs, "READERS", {"broken": (["log.csv"], lambda path: None)})
+    faults = []
+    inputs.check_expected(tmp_path, tmp_path / "copies", faults.append)
+    assert faults == [f"broken: log.csv, {change}: read, not line" for change in inputs.GARBAGE]
 
 
 FAULTS = {"traceback": lambda path: 1 / 0, "crash": lambda path: os.kill(os.getpid(), signal.SIGSEGV),
-          "hang": lambda path: time.sleep(60), "two lines": lambda path: (_ for _ in ()).throw(UserError(f"{path}: a\n; b")),
+          "hang": lambda path: time.sleep(60), "no remedy": lambda path: (_ for _ in ()).throw(UserError(f"{path}: a")),
           "no file": lambda path: exec("raise UserError('bad; copy it')", {"UserError": UserError})}
 EXPECTED = {"traceback": "ZeroDivisionError", "crash": "crash of the process", "hang": "hang of more than 1 s",
-            "two lines": "not file: fault; remedy", "no file": "not file: fault; remedy"}
+            "no remedy": "not file: fault; remedy", "no file": "not file: fault; remedy"}
 
 
 @pytest.mark.parametrize("fault", FAULTS)
@@ -42,24 +54,78 @@ def test_faults_of_a_reader_are_reported(tmp_path, monkeypatch, fault):
 
 
 def test_a_bad_stop_is_reported():
-    def stop(code):
-        process = kills.start(["-c", code])
+    def stop(code, ours=False):
+        process = kills.start([sys.executable, "-c", code])
         errors = process.communicate()[1]
-        return kills.fault_of_stop(process, "kill", kills.descendants(process.pid), errors)
+        return kills.fault_of_stop(process, "kill", {}, ours, errors)
 
-    assert stop("import sys; sys.exit('error: a: b; c')") is None
-    assert stop("import sys; sys.exit('what')").startswith("no line")
-    assert stop("from common import arrays; arrays.read_npy(1, 2, 3, 4)").startswith("traceback")
-    assert stop("import os; os._exit(77)").startswith("exit code 77")
+    for ours in (True, False):
+        assert stop("import sys; sys.exit('error: a: b; c')", ours) is None
+        assert stop("import sys; sys.exit('what')", ours).startswith("no line")
+        assert stop("import os; os._exit(77)", ours).startswith("exit code 77")
+        assert stop("import sys; print('stopped: a\\nstopped: b', file=sys.stderr); sys.exit(143)", ours).startswith("more than one")
+        for module, call in (("common.arrays", "check_size(5, 1)"), ("models.cards", "read_card(5)"),
+                             ("deep.solver", "replacements(1, 2)"), ("shallow.settings", "resolve(1)"),
+                             ("evaluation.formats", "to_markdown(1)"), ("data.dataset", "base_name(5)")):
+            assert stop(f"from {module} import *; {call}", ours).startswith("traceback"), module
+    silent = ("import os, signal; signal.signal(15, signal.SIG_DFL); os.kill(os.getpid(), 15)",
+              "import os, signal; signal.signal(2, signal.SIG_DFL); os.kill(os.getpid(), 2)", "raise KeyboardInterrupt")
+    assert [(stop(code, ours=True) or "").split(":")[0] for code in silent] == ["ended without a line"] * 2 + ["traceback"]
+    assert [stop(code) for code in silent] == [kills.PYTHON] * 3
+
+
+def test_a_process_that_has_read_our_first_module_is_recognised():
+    for module, expected in (("json", False), ("common", True)):
+        process = kills.start([sys.executable, "-c", f"import sys; sys.argv = ['-m']; import {module}, time; "
+                               "print(file=sys.stderr); time.sleep(60)"])
+        process.stderr.readline()
+        family, ours = kills.kill(process, "kill", random.Random(1))
+        process.communicate()
+        assert ours == expected and family == {}
+
+
+def test_a_process_that_is_left_behind_is_reported(monkeypatch):
+    monkeypatch.setattr(kills.time, "monotonic", iter(range(0, 9999, 15)).__next__)
+    code = ("import subprocess, sys; child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(30)'], "
+            "stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL); print(file=sys.stderr); child.wait()")
+    process = kills.start([sys.executable, "-c", code])
+    process.stderr.readline()
+    family, _ = kills.kill(process, "kill", random.Random(1))
+    process.communicate()
+    assert kills.fault_of_stop(process, "kill", family, True, "").startswith("left behind: ") and len(family) == 1
+    os.kill(*family, signal.SIGKILL)
+
+
+def test_the_stacks_of_a_command_that_hangs_are_reported():
+    code = "import sys, time\ndef waits_for_ever():\n    print(file=sys.stderr)\n    time.sleep(60)\nwaits_for_ever()"
+    process = kills.start([sys.executable, "-c", code])
+    process.stderr.readline()
+    kills.stacks(process)
+    assert "in waits_for_ever" in process.communicate()[1]
 
 
 def test_a_lost_result_is_reported(tmp_path):
-    code = "import sys, time, uuid; time.sleep(0.2); open(sys.argv[1], 'w').write(str(uuid.uuid4()))"
-    arguments = ["-c", code, tmp_path / "out/file"]
-    (tmp_path / "out").mkdir()
-    assert kills.run_whole(arguments)[0] == ""
-    faults = list(kills._round(arguments, kills.digest(tmp_path / "out"), 0.2, tmp_path / "out", ["kill"], random.Random(1)))
-    assert faults == ["differs from the run without signals: file"]
+    code = ("import pathlib, sys, time, uuid; time.sleep(0.2); folder = pathlib.Path(sys.argv[1]); "
+            "folder.mkdir(exist_ok=True); (folder / 'file').write_text(str(uuid.uuid4()))")
+    out = tmp_path / "out"
+    scenario = kills.run_scenario("write", tmp_path, out, {"write": [sys.executable, "-c", code, "{out}"]})
+    faults = list(kills._round(scenario, out, ["kill"], random.Random(1)))
+    assert faults == [kills.PYTHON, "differs from the run without signals: file"][-len(faults):]
+    scenario.seconds = 60
+    (out / "file").unlink()
+    assert list(kills._round(scenario, out, ["kill"], random.Random(1)))[0] == kills.LATE and scenario.seconds < 60
+
+
+def test_a_round_can_be_repeated_alone(tmp_path, capsys):
+    def rounds(folder, *options):
+        faults = []
+        kills.campaign(tmp_path / folder, 7, *options[:2], faults.append, *options[2:])
+        assert faults == []
+        return [line.partition("; ")[2] for line in capsys.readouterr().out.splitlines() if "signals; round" in line]
+
+    last = rounds("all", 5, ("tables", "figures"))[-1]
+    number, name, signals = re.match(r"round (\d+): (\w+): (.*)", last).groups()
+    assert rounds("alone", signals.count(",") + 1, (name,), int(number))[0] == last  # others follow if a signal was late
 
 
 def test_the_command_runs_both_campaigns():

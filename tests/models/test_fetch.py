@@ -178,6 +178,29 @@ def test_a_full_disk_keeps_the_part_and_blames_no_source(server, card, tmp_path,
     assert (tmp_path / "out/net.bin.part0").read_bytes() == DATA
 
 
+@pytest.mark.parametrize("file, target, fault", [
+    ("net.bin.part0", "/dev/full", "No space left on device; free some space"),
+    ("net.bin.part0.tag", "/dev/full", "No space left on device; free some space"),
+    ("net.bin.part0", "folder", "Is a directory; give a file"), ("net.bin.part0", "none/there", "No such file or directory"),
+    ("net.bin.part0.tag", "folder", "Is a directory; give a file")])
+def test_a_fault_of_the_disk_is_not_tried_again(server, card, tmp_path, file, target, fault):
+    out = tmp_path / "out"
+    (out / "folder").mkdir(parents=True)
+    (out / file).symlink_to(target)
+    with pytest.raises(UserError, match=f"{file}: {fault}") as raised:
+        fetch.fetch(card(f"{server.url}/none", f"{server.url}/drops"), out=out, wait=0.01)
+    assert len(server.requests) == 1 and "cannot be downloaded" not in str(raised.value)
+
+
+@pytest.mark.parametrize("tag", [b"\xff\xfe", b'"one"\r\nHost: other', b"", bytes(9)])
+def test_a_damaged_tag_starts_the_download_again(server, card, tmp_path, tag):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out/net.bin.part0").write_bytes(DATA[:1000])
+    (tmp_path / "out/net.bin.part0.tag").write_bytes(tag)
+    assert fetch.fetch(card(f"{server.url}/none"), out=tmp_path / "out", wait=0.01).read_bytes() == DATA
+    assert server.requests == [("none", None)]
+
+
 def test_another_range_than_the_requested_one_is_an_error(server, card, tmp_path):
     with pytest.raises(UserError, match="another range of bytes than the requested one"):
         fetch.fetch(card(f"{server.url}/shifted"), out=tmp_path / "out", wait=0.01)
