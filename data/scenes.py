@@ -1,11 +1,11 @@
-"""Scenes of the embedded data set: daylight, people and signs, and things that attract by contrast alone.
+"""Scenes of the embedded data set: daylight, people and signs, and objects that attract by contrast alone.
 
 A scene is flat ground under a sky. Each object stands on the ground at some distance, so perspective decides its size,
 its place in the image and which objects hide others.
 
-An image depends only on its seed, not on the machine or the number of threads. OpenCV only draws and enlarges uint8
-arrays, for which it computes with integers; NumPy computes floats element by element. Coordinates are rounded to
-1/16 pixel, so the last bits of sines and cosines do not matter.
+An image depends only on its seed, not on the machine or the number of threads (tested on x86-64). OpenCV only draws
+and enlarges uint8 arrays, for which it computes with integers; NumPy computes floats element by element. Outlines are
+rounded to 1/16 pixel, so the last bits of sines and cosines do not matter.
 """
 import colorsys
 from dataclasses import dataclass
@@ -13,8 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 SHAPE = (480, 640)  # rows, columns: the size of SALICON's images
-SUBPIXEL_BITS = 4
-OCTAVES = 8  # of texture, with equal variance: the power falls with the square of the frequency, as in photographs
+SUBPIXEL_BITS = 4  # of coordinates
+# Octaves of texture, with about equal variance: the power falls with the square of the frequency, as in photographs.
+OCTAVES = 8
+TEXTURE_STD = 156  # standard deviation of the sum of the octaves, grey levels
 
 # kind of object: minimum and maximum number per scene; width and height in metres; scale in pixels per metre, which
 # is large for near objects. People have large heads, as children do.
@@ -31,12 +33,12 @@ KINDS = {
 BOARD_ASPECT = 0.62  # height / width of the board of a poster or sign
 HEAD_RADIUS = 0.11  # of a person, as a fraction of the height
 CENTRE_SPREAD = 0.2  # standard deviation of people and signs around the centre, as a fraction of the width
-HUES = (0.16, 0.96)  # of things and clothes. Hues of skin are left to skin: a net can learn it in the demo's minutes
-EDGE = 20  # pixels: smallest distance of the middle of an object from the lower edge
+ATTENDED_RANGE, OTHER_RANGE = (0.08, 0.92), (0.02, 0.98)  # of x, as fractions of the width: people and signs; others
+EDGE = 20  # pixels: smallest distance of the fixated part of an object from the lower edge
 TRIES = 8  # to place an object so that it hides no face and no writing
 
 SKIES = [((86, 140, 212), (196, 220, 238)), ((150, 165, 180), (205, 210, 212)), ((104, 128, 186), (236, 214, 190))]
-GROUNDS = [(96, 126, 62), (138, 136, 130), (164, 160, 148), (98, 98, 104), (118, 132, 84)]  # RGB
+GROUNDS = [(96, 126, 62), (138, 136, 130), (186, 168, 132), (98, 98, 104), (118, 132, 84)]  # RGB
 CLOUD = np.float32(238)  # grey level
 SUNLIGHT = (1.05, 1.0, 0.92)
 SHADOW = 0.55  # light in a shadow, as a fraction
@@ -70,7 +72,7 @@ class Object:
             return self.x, self.y - self.height * (1 - 1.25 * HEAD_RADIUS), self.height * HEAD_RADIUS
         if self.kind in ("sign", "poster"):
             board = BOARD_ASPECT * self.width
-            return self.x, self.y - self.height + board / 2, (self.width + board) / 4
+            return self.x, self.y - self.height + board / 2, (self.width + board) / 4  # the mean of half its sides
         return self.x, self.y - self.height / 2, (self.width + self.height) / 4
 
 
@@ -83,7 +85,7 @@ class Scene:
     horizon : float
         Row of the horizon, pixels.
     side : int
-        Where the sun is: 1 is right, -1 is left.
+        Side of the sun: 1 is right, -1 is left.
     objects : list of Object
     """
 
@@ -93,7 +95,7 @@ class Scene:
 
 
 def sample_scene(rng):
-    """Sample a scene with at least one person or sign.
+    """Sample a scene with people or signs; there is one at least, unless no place for it is found (never seen).
 
     Parameters
     ----------
@@ -125,9 +127,13 @@ def _sample_object(kind, horizon, camera, rng):
     scale = rng.uniform(*scales)
     width = rng.uniform(*widths)
     height = rng.uniform(*heights) if heights else width
-    spread = CENTRE_SPREAD * rng.normal() + 0.5 if kind in ("person", "sign") else rng.uniform(0.02, 0.98)
-    x = np.clip(spread, 0.08, 0.92) * SHAPE[1]
-    return Object(kind, float(x), float(horizon + camera * scale), width * scale, height * scale,
+    if kind in ("person", "sign"):
+        x = 0.0
+        while not ATTENDED_RANGE[0] < x < ATTENDED_RANGE[1]:
+            x = rng.normal(0.5, CENTRE_SPREAD)
+    else:
+        x = rng.uniform(*OTHER_RANGE)
+    return Object(kind, x * SHAPE[1], float(horizon + camera * scale), width * scale, height * scale,
                   int(rng.integers(2 ** 31)))
 
 
@@ -136,7 +142,8 @@ def _hides(near, far):
     if near.y < far.y or far.kind not in ("person", "sign", "poster"):
         return False
     x, y, radius = far.region
-    return abs(x - near.x) < near.width / 2 + radius and near.y - near.height - radius < y < near.y + radius
+    half = radius if far.kind == "person" else far.width / 2
+    return abs(x - near.x) < near.width / 2 + half and near.y - near.height - radius < y < near.y + radius
 
 
 def render_scene(scene, rng):
@@ -163,12 +170,12 @@ def render_scene(scene, rng):
 
 
 def _render_texture(rng):
-    """Return a texture with the spectrum of photographs, float32 (480, 640), mean about 0, standard deviation 1."""
+    """Return a texture with the spectrum of photographs, float32 (480, 640): mean 0, standard deviation 1, about."""
     total = np.zeros(SHAPE, np.int16)
     for octave in range(OCTAVES):
         cells = rng.integers(0, 256, (max(2, SHAPE[0] >> octave), max(2, SHAPE[1] >> octave)), np.uint8)
         total += _enlarge(cells)
-    return (total - np.float32(127.5 * OCTAVES)) * np.float32(1 / 145)
+    return (total - np.float32(127.5 * OCTAVES)) * np.float32(1 / TEXTURE_STD)
 
 
 def _render_place(scene, texture, rng):
@@ -181,7 +188,7 @@ def _render_place(scene, texture, rng):
     sky = top + (bottom - top) * np.linspace(0, 1, edge, dtype=np.float32)[:, None, None]
     np.multiply(CLOUD - sky, clouds[:, :, None], out=canvas[:edge])
     canvas[:edge] += sky
-    # seen from above near the camera, flat at the horizon: far rows take the texture in larger steps
+    # perspective: rows near the horizon are farther apart on the ground
     below = np.arange(1, SHAPE[0] - edge + 1)
     rows = (SHAPE[0] * (SHAPE[0] - edge) / 3 / below.clip(4, None)).astype(int) % SHAPE[0]
     colour = np.float32(GROUNDS[rng.integers(len(GROUNDS))]) * np.float32(rng.uniform(0.8, 1.15))
@@ -239,12 +246,13 @@ class Painter:
         """
         import cv2
 
+        points = (points * 2 ** SUBPIXEL_BITS).round() / 2 ** SUBPIXEL_BITS
         low = np.maximum(np.floor(points.min(0)).astype(int) - 1, 0)
         high = np.minimum(np.ceil(points.max(0)).astype(int) + 2, SHAPE[::-1])
         if (low >= high).any():
             return  # outside the frame
         mask = np.zeros((high - low)[::-1], np.uint8)
-        outline = ((points - low) * 2 ** SUBPIXEL_BITS).round().astype(np.int32)
+        outline = ((points - low) * 2 ** SUBPIXEL_BITS).astype(np.int32)
         cv2.fillPoly(mask, [outline], 255, cv2.LINE_AA, SUBPIXEL_BITS)
         middle, half = (points.max(0) + points.min(0)) / 2, np.maximum(np.ptp(points, 0) / 2, 1)
         across = ((np.arange(low[0], high[0]) - middle[0]) / half[0]).astype(np.float32) * self.side
@@ -275,13 +283,13 @@ def _colour(hue, saturation, value):
 
 
 def _vivid(rng):
-    """Sample a saturated colour, but not one of skin."""
-    return _colour(rng.uniform(*HUES), rng.uniform(0.65, 0.95), rng.uniform(0.55, 0.95))
+    """Sample a saturated colour."""
+    return _colour(rng.uniform(), rng.uniform(0.65, 0.95), rng.uniform(0.55, 0.95))
 
 
 def _draw_building(painter, item, rng):
-    """Draw a front with rows of bright or dark windows."""
-    wall = _colour(rng.uniform(0.1, 0.7), rng.uniform(0.03, 0.2), rng.uniform(0.45, 0.85))
+    """Draw a façade with rows of bright or dark windows."""
+    wall = _colour(rng.uniform(0.02, 0.14), rng.uniform(0.05, 0.4), rng.uniform(0.45, 0.85))
     left, top = item.x - item.width / 2, item.y - item.height
     painter.box(left, top, left + item.width, item.y, wall, shading=0.08)
     window = wall * 0.3 if rng.random() < 0.6 else np.array([250, 244, 214])
@@ -344,11 +352,11 @@ def _draw_board(painter, item, colour):
 
 
 def _draw_poster(painter, item, rng):
-    """Draw a board with large patches of colour and no writing: more contrast than a sign."""
-    left, top, width, height = _draw_board(painter, item, _vivid(rng))
+    """Draw a board with dark patches and no writing: more contrast than a sign."""
+    left, top, width, height = _draw_board(painter, item, _colour(rng.uniform(), 0.5, 1.0))
     for _ in range(3):
         x, y = left + width * rng.uniform(0.2, 0.8), top + height * rng.uniform(0.3, 0.7)
-        painter.ellipse(x, y, width * 0.18, height * 0.28, _vivid(rng), shading=0.05)
+        painter.ellipse(x, y, width * 0.18, height * 0.28, _colour(rng.uniform(), 0.7, 0.2), shading=0.05)
 
 
 def _draw_sign(painter, item, rng):
