@@ -85,13 +85,13 @@ class Setup:
     def data(self, net, **options):
         """Prepare the demo preset's training data of a net, if they are not there; return their folder.
 
+        Data in the folder that were prepared with other settings are an error.
         Options, such as limit=160, give data of their own.
         """
         suffix = "".join(f"-{name}{value}" for name, value in options.items())
         folder = self.build / "data" / f"{self.name}-demo-{net}{suffix}"
-        if not (folder / "manifest.json").is_file():
-            run(f"{net}.prepare", *self.source, "--out", folder, *(["--preset", "demo"] if net == "deep" else []),
-                *(word for name, value in options.items() for word in (f"--{name}", value)))
+        run(f"{net}.prepare", *self.source, "--out", folder, *(["--preset", "demo"] if net == "deep" else []),
+            *(word for name, value in options.items() for word in (f"--{name}", value)))
         return folder
 
     def shallow_length(self, data, updates):

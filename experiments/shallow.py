@@ -14,7 +14,7 @@ def regularisation(setup):
             "L2 penalty 1e-5": ("--l2", 1e-5), "dropout 0.5": ("--dropout", 0.5)}
     for name, given in arms.items():
         plain = ("--l2", 0, "--max-norm", OFF)  # of options given twice, the last one counts
-        log = setup.train("shallow", f"regularised-{name.replace(' ', '-')}", data, "--batch", 128, "--epochs", 400,
+        log = setup.train("shallow", f"regularised-{name.replace(' ', '-')}", data, *setup.shallow_length(data, 400),
                           *plain, *given)
         losses = validated(log, "val_loss")
         rows.append([name, min(losses), losses[-1], log[-1]["loss"], losses[-1] / log[-1]["loss"],
