@@ -25,7 +25,7 @@ def main():
     parser.add_argument("--data", required=True, help="folder that shallow.prepare wrote")
     parser.add_argument("--run", required=True, help="run folder, for example build/runs/NAME")
     parser.add_argument("--preset", choices=sorted(PRESETS), default="demo",
-                        help="paper: 1,000 epochs; released: the values of the authors' training script; demo: 700 "
+                        help="paper: 1,000 epochs; released: the values of the authors' training script; demo: 800 "
                              "updates, a few minutes (default: %(default)s); shallow/settings.py gives the origin of "
                              "each value")
     preset = parser.add_argument_group("options that replace a value of the preset")
