@@ -145,9 +145,16 @@ def test_caffe_src_must_be_caffe(tmp_path):
     assert process.stderr.count("\n") == 1
 
 
+# failures of nvidia-smi, which prints them on stdout: no driver, no card, and a driver that does not have this field
+NO_CARD = ("echo \"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+           'NVIDIA driver is installed and running."; exit 9',
+           "echo 'No devices were found'; exit 6",
+           "echo 'Field \"compute_cap\" is not a valid field to query.'; exit 2")
+
+
 @pytest.fixture
 def toolkit(tmp_path):
-    """A folder like that of CUDA, whose compiler supports no card; and a PATH without nvidia-smi."""
+    """A folder like that of CUDA, whose compiler supports no card; and a PATH with an nvidia-smi that finds no card."""
     for name in ("bin/nvcc", "include/cuda_runtime.h", "include/cublas_v2.h", "include/curand.h", "lib64/libcudart.so",
                  "lib64/libcublas.so", "lib64/libcurand.so"):
         path = tmp_path / "cuda" / name
@@ -157,7 +164,7 @@ def toolkit(tmp_path):
     compiler.write_text("#!/bin/sh\necho \"nvcc fatal   : Unsupported gpu architecture 'compute_20'\"\nexit 1\n")
     compiler.chmod(0o755)
     (tmp_path / "smi").mkdir()
-    (tmp_path / "smi/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "smi/nvidia-smi").write_text(f"#!/bin/sh\n{NO_CARD[0]}\n")
     (tmp_path / "smi/nvidia-smi").chmod(0o755)
     return tmp_path / "cuda", f"{tmp_path / 'smi'}:{os.environ['PATH']}"
 
@@ -187,6 +194,21 @@ def test_the_cards_of_the_machine_decide_what_is_built(toolkit):
     smi = Path(path.split(":")[0]) / "nvidia-smi"
     smi.write_text("#!/bin/sh\nprintf '8.6\\n6.1\\n8.6\\n'\n")
     assert 'for CUDA_ARCH="61 86"' in shell("deep/caffe/build.sh", CUDA=str(folder), PATH=path).stderr
+
+
+@pytest.mark.parametrize("failure", NO_CARD)
+def test_an_error_of_nvidia_smi_is_not_a_card(toolkit, failure):
+    folder, path = toolkit
+    (Path(path.split(":")[0]) / "nvidia-smi").write_text(f"#!/bin/sh\n{failure}\n")
+    process = shell("deep/caffe/build.sh", CUDA=str(folder), PATH=path)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and "no graphics card was found" in process.stderr
+    assert "graphics card" not in shell("setup/doctor.sh", PATH=path).stdout
+
+
+def test_doctor_lists_the_cards(toolkit):
+    _, path = toolkit
+    (Path(path.split(":")[0]) / "nvidia-smi").write_text("#!/bin/sh\nprintf 'GeForce GTX 980, 5.2\\nUnnamed, [N/A]\\n'\n")
+    assert re.search(r"ok +graphics card +GeForce GTX 980, 5\.2; used with", shell("setup/doctor.sh", PATH=path).stdout)
 
 
 def test_a_card_is_an_option_of_caffe():

@@ -128,8 +128,11 @@ host_compiler() { command -v "${compiler[${#compiler[@]} - 1]}" || true; }
 
 # Print the compute capabilities to build for, such as "52 61", ascending: CUDA_ARCH, or those of the cards.
 find_architectures() {
-  local list=${CUDA_ARCH:-}
-  [ -n "$list" ] || list=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>>"$log" || true)
+  local list=${CUDA_ARCH:-} shown
+  # nvidia-smi prints its errors where it prints the cards
+  if [ -z "$list" ] && shown=$(timeout 20 nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>>"$log"); then
+    list=$(grep -E '^[0-9]+\.[0-9]+$' <<<"$shown" || true)
+  fi
   tr -d . <<<"$list" | tr -s ' ,;' '\n' | sort -nu | xargs
 }
 
