@@ -174,7 +174,7 @@ def toolkit(tmp_path):
     ("lib64/libcublas.so", "61", "has no libcublas.so with its cublas_v2.h", "install this library of CUDA"),
     ("include/curand.h", "61", "has no libcurand.so with its curand.h", "install this library of CUDA"),
     (None, "", "no graphics card was found", "such as CUDA_ARCH=61"), (None, "new", "CUDA_ARCH=new: not a list", 'such as CUDA_ARCH="52 61"'),
-    (None, "2.0", "nvcc cannot build for CUDA_ARCH=\"20\": nvcc fatal   : Unsupported gpu architecture 'compute_20'", "give a version of CUDA for this card")])
+    (None, "2.0", "nvcc cannot build for CUDA_ARCH=\"20\": nvcc fatal   : Unsupported gpu architecture 'compute_20'", "CXX=g++-12 make caffe CUDA=/")])
 def test_a_wrong_cuda_is_one_line_before_anything_is_built(toolkit, lacks, architectures, fault, remedy):
     folder, path = toolkit
     if lacks == ".":

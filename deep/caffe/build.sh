@@ -161,7 +161,7 @@ check_cuda() {
   rm -rf "$trial"
   [ -n "$lines" ] ||
     die "CUDA=$cuda: nvcc cannot build for CUDA_ARCH=\"$architectures\": $(grep -E 'error|fatal' "$log" | head -n 1 | cut -c 1-200 || true) \
-(see $log); give a version of CUDA for this card, or a compiler for this version of CUDA, such as CXX=g++-12"
+(see $log); give a version of CUDA for this card, or a compiler for this version of CUDA: CXX=g++-12 $command"
   cuda_version=$("$cuda/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
 }
 
