@@ -269,6 +269,8 @@ minutes="two to four minutes"
 [ -z "$cuda" ] || minutes="about ten minutes"
 echo "$name: compiling ($minutes on two cores)"
 set -o pipefail
+# make does not compare this build with its sources, so one that failed must not look ready
+[ -z "$cuda" ] || rm -f "$work/.ready"
 compile ON || { echo "building Caffe: second attempt, one file at a time"; compile OFF; } ||
   die "Caffe does not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
 ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so" # relative, so that a moved checkout works
