@@ -53,8 +53,9 @@ def load_caffe(gpu=None):
         with environment(**{GLOG_LEVEL: os.environ.get(GLOG_LEVEL, ERRORS)}):
             import caffe
     except ImportError as error:
-        raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python; "
-                        "to predict without Caffe, give engine=opencv") \
+        remedy = ("run `make caffe`, then use build/env/bin/python; to predict without Caffe, give engine=opencv"
+                  if gpu is None else "rm -rf build/caffe-cuda, then make caffe CUDA=path")
+        raise UserError(f"BVLC Caffe{'' if gpu is None else ' with CUDA'} cannot be imported ({error}); {remedy}") \
             from error
     if gpu is not None:
         if cuda_python() not in Path(caffe.__file__).parents:

@@ -37,6 +37,17 @@ def test_a_process_loads_one_build_of_caffe(monkeypatch, tmp_path):
         backend.load_caffe(0)
 
 
+def test_a_damaged_build_with_cuda_is_to_be_built_again(tmp_path):
+    folder = copy_of_the_code(tmp_path / "code")
+    damaged = folder / "build/caffe-cuda/src/python/caffe/__init__.py"
+    damaged.parent.mkdir(parents=True)
+    (folder / "build/caffe-cuda/.ready").touch()
+    damaged.write_text("from ._caffe import Net\n")
+    assert one_line(run_in(folder, "deep.card", "0")) == (
+        "error: BVLC Caffe with CUDA cannot be imported (No module named 'caffe._caffe'); "
+        "rm -rf build/caffe-cuda, then make caffe CUDA=path")
+
+
 def copy_of_the_code(folder):
     """Copy the code, so that it can have builds of its own in build/."""
     for name in ("common", "data", "deep"):
