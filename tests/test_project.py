@@ -219,6 +219,20 @@ def test_a_card_is_an_option_of_caffe():
     assert "\nCUDA= deep/caffe/build.sh" not in shell("make -n caffe CUDA=/usr/local/cuda").stdout
 
 
+def test_only_the_command_line_selects_a_card():
+    """Clusters often set CUDA in the environment."""
+    shown = shell("make -n -W deep/caffe/build.sh train-deep caffe", CUDA="/usr/local/cuda", CUDA_ARCH="61", GPU="1").stdout
+    assert "deep.card" not in shown and "--gpu" not in shown and "\nCUDA= deep/caffe/build.sh\n" in f"\n{shown}"
+    process = shell("make --no-print-directory -n caffe-cuda", CUDA="/usr/local/cuda")
+    assert process.returncode == 2 and process.stderr.count("\n") == 1 and process.stdout == ""
+    assert "CUDA is not given; run make caffe CUDA=/usr/local/cuda" in process.stderr
+
+
+def test_a_card_for_prediction_is_another_option():
+    note = "prediction on a graphics card is ENGINE=torch DEVICE=cuda"
+    assert note in shell("make -n predict IMAGES=x GPU=0").stdout and note not in shell("make -n predict IMAGES=x").stdout
+
+
 def imported(path):
     """Top-level folders of this project that a module imports anywhere in it."""
     for node in ast.walk(ast.parse(path.read_text())):
