@@ -216,7 +216,10 @@ def test_a_card_is_an_option_of_caffe():
     assert re.search(r"-m deep\.card 1\n(.*\n)*.*-m deep\.train .*--gpu 1\b", shown)
     process = shell("make --no-print-directory -n train-deep GPU=1 ENGINE=torch")
     assert process.returncode == 2 and "GPU=1: is for Caffe; for ENGINE=torch, give DEVICE=cuda instead" in process.stderr
-    assert "\nCUDA= deep/caffe/build.sh" not in shell("make -n caffe CUDA=/usr/local/cuda").stdout
+    changed = "make -n -W deep/caffe/build.sh caffe"
+    assert "CUDA= deep/caffe/build.sh" in shell(changed).stdout.splitlines()
+    with_cuda = shell(f"{changed} CUDA=/usr/local/cuda").stdout.splitlines()
+    assert "deep/caffe/build.sh" in with_cuda and "CUDA= deep/caffe/build.sh" not in with_cuda
 
 
 def test_only_the_command_line_selects_a_card():
