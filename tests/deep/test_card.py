@@ -97,7 +97,9 @@ def test_the_runs_solver_file_names_the_card(tmp_path):
         written = parse_prototxt(tmp_path / "solver.prototxt", messages().SolverParameter())
         assert written.solver_mode == written.SolverMode.Value(mode)
         assert written.HasField("device_id") == (gpu is not None) and written.device_id == (gpu or 0)
-        assert f" {build} train -solver " in (tmp_path / "solver.prototxt").read_text().splitlines()[1]
+        header = (tmp_path / "solver.prototxt").read_text().splitlines()[:2]
+        assert f" {build} train -solver " in header[1]
+        assert ("not compared by us" in header[0]) == (gpu is not None)
 
 
 def test_the_mode_in_a_solver_file_is_reported_only_where_it_has_no_effect(tmp_path):
