@@ -276,7 +276,7 @@ compile ON || { echo "building Caffe: second attempt, one file at a time"; compi
 ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so" # relative, so that a moved checkout works
 [ -n "$cuda" ] || name_caffe
 # Python's first folder: build/env names the build without CUDA
-export PYTHONPATH=$work/src/python${PYTHONPATH:+:$PYTHONPATH}
+[ -z "$cuda" ] || export PYTHONPATH=$work/src/python${PYTHONPATH:+:$PYTHONPATH}
 "$python" -c 'import caffe' 2>>"$log" || die "Caffe is built but Python cannot import it: $(tail -n 1 "$log") (see $log)"
 # config.json of a run quotes what is written for CUDA
 echo "${cuda:+CUDA $cuda_version, compute capabilities $architectures}" >"$work/.ready"
