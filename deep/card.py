@@ -32,10 +32,10 @@ layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
 
 # this net fits any card that is free
 REMEDIES = {**CARD_REMEDIES,
-            **dict.fromkeys(OUT_OF_MEMORY, "another program uses the card: end it (nvidia-smi lists it), or give another "
-                                           "GPU")}
-KILLED = ("the check of the card was killed, probably for lack of memory; close other programs and run the same command "
-          "again")
+            **dict.fromkeys(OUT_OF_MEMORY, "another program uses the card: end it (nvidia-smi lists it), or give "
+                                           "another GPU")}
+KILLED = ("the check of the card was killed, probably for lack of memory; close other programs and run the same "
+          "command again")
 
 
 def main():
