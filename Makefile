@@ -31,9 +31,10 @@ ENGINE ?=
 DEVICE ?=
 PRECISION ?=
 NPROC ?=
-GPU ?=
-CUDA ?=
-CUDA_ARCH ?=
+# not from the environment: there, CUDA is often the folder of a toolkit, which must not select another build
+GPU :=
+CUDA :=
+CUDA_ARCH :=
 MIRROR ?=
 MEANS ?= training
 SKIP_BAD ?=
@@ -76,6 +77,10 @@ endif
 
 ifneq ($(and $(GPU),$(filter torch,$(ENGINE))),)
   $(error GPU=$(GPU): is for Caffe; for ENGINE=torch, give DEVICE=cuda instead)
+endif
+
+ifneq ($(if $(CUDA),,$(filter caffe-cuda,$(MAKECMDGOALS))),)
+  $(error CUDA is not given; run make caffe CUDA=/usr/local/cuda, with the folder of the CUDA toolkit)
 endif
 
 # read by the scripts and commands below from their environment; paths may hold spaces there
@@ -284,6 +289,7 @@ PREDICT_WEIGHTS := $(or $(WEIGHTS),$(if $(filter shallow,$(PREDICT_NET)),$(SHALL
 PREDICT_OPTIONS := $(OPTIONS) $(ENGINE:%=engine=%) $(DEVICE:%=device=%) $(PRECISION:%=precision=%)
 # IMAGES, or with SPLIT the images of a data set; the deep net needs Caffe, unless OpenCV runs it
 predict: | $(READY_ENV) $(if $(or $(filter shallow,$(PREDICT_NET)),$(filter engine=opencv,$(OPTIONS))),,$(READY_CAFFE))
+	@$(if $(GPU),echo 'note: GPU is for training in Caffe; prediction on a graphics card is ENGINE=torch DEVICE=cuda' >&2)
 	@$(PY) -m models.predict --net $(PREDICT_NET) --weights "$(PREDICT_WEIGHTS)" --out "$(or $(OUT),build/maps)" \
 	  $(if $(and $(SPLIT),$(if $(IMAGES),,1)),$(TEST_DATA) --split $(SPLIT),--images "$$IMAGES") $(PREDICT_OPTIONS:%=--option %) $(if $(FORMATS),--formats $(FORMATS))
 

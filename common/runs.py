@@ -106,8 +106,8 @@ def start(folder, net, settings, predict, files, versions=None, restart=False, r
         if changed := _changes(before, settings):
             raise UserError(f"{folder}: holds a run with other settings ({'; '.join(changed)}); "
                             "delete the folder, give --restart, or give another folder")
-        _warn_of_other_blas(folder, config)
-        _warn_of_other_engine(folder, config, versions or {})
+        _warn_of_other_blas(folder, config, count)
+        _warn_of_other_engine(folder, config, versions or {}, count)
         _record_versions(path, config, {**collect_versions(), **(versions or {})}, count)
         return
     if resume:
@@ -128,21 +128,26 @@ def _changes(before, now, prefix=""):
     return changes
 
 
-def _warn_of_other_blas(folder, config):
+def _with_device(versions):
+    """Return versions with the device: runs of Caffe did not record it when all of them were on the CPU."""
+    return {**versions, "device": versions.get("device") or "cpu"} if versions.get("engine") == "caffe" else versions
+
+
+def _warn_of_other_blas(folder, config, count):
     """Warn if a run resumes with other BLAS kernels or another number of threads: its sums are rounded differently."""
     before, now = config.get("versions", {}).get("blas"), load_blas()
-    if before and before != now:
+    if before and before != now and count() is not None:
         print(f"warning: {folder}: the run started with {before} and resumes with {now}; its weights will differ by "
               "rounding from those of an uninterrupted run; to avoid this, give the environment variables "
               "OPENBLAS_CORETYPE and OPENBLAS_NUM_THREADS the first values", file=sys.stderr)
 
 
-def _warn_of_other_engine(folder, config, versions):
+def _warn_of_other_engine(folder, config, versions, count):
     """Warn if a run resumes with another engine, device, precision or number of processes: each rounds differently."""
-    before = config.get("versions", {})
+    before = _with_device(config.get("versions", {}))
     names = [name for name in ("engine", "device", "precision", "processes")
              if before.get(name) and versions.get(name) and before[name] != versions[name]]
-    if names:
+    if names and count() is not None:
         started, resumes = (", ".join(f"{name} {values[name]}" for name in names) for values in (before, versions))
         print(f"warning: {folder}: the run started with {started} and resumes with {resumes}; its weights will differ "
               "by rounding from those of an uninterrupted run", file=sys.stderr)
@@ -153,6 +158,7 @@ def _record_versions(path, config, versions, count):
     before = dict(config.get("versions", {}))
     for entry in config.get("resumed", []):
         before.update(entry["versions"])
+    before = _with_device(before)
     changed = {name: versions.get(name) for name in {**before, **versions} if versions.get(name) != before.get(name)}
     if changed and (after := count()) is not None:
         write_json(path, {**config, "resumed": [*config.get("resumed", []), {"after": after, "versions": changed}]})

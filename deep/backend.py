@@ -14,10 +14,13 @@ from common.machine import end_with_parent, environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
 ERRORS, EVERYTHING = "2", "0"
+KILLED = ("the training process was killed, probably for lack of memory; close other programs or use PRESET=demo, then "
+          "run the same command again")
 CUDA_BUILD = Path(__file__).resolve().parents[1] / "build/caffe-cuda"  # of `make caffe CUDA=path`
-# part of an error of CUDA -> remedy
+OUT_OF_MEMORY = ("out of memory", "CUBLAS_STATUS_ALLOC_FAILED")  # parts of CUDA's errors
+# part of an error of CUDA -> remedy; the first one that fits counts
 CARD_REMEDIES = {
-    "out of memory": "give smaller batches (batch_size in train_val.prototxt), or leave GPU out",
+    **dict.fromkeys(OUT_OF_MEMORY, "give smaller batches (batch_size in train_val.prototxt), or leave GPU out"),
     "no kernel image": "this build has no code for the card; run `make caffe CUDA=path` on the machine with the card, "
                        "or with its compute capability, such as CUDA_ARCH=61",
     "invalid device ordinal": "there is no card of this number; the first one is 0",
@@ -53,8 +56,9 @@ def load_caffe(gpu=None):
         with environment(**{GLOG_LEVEL: os.environ.get(GLOG_LEVEL, ERRORS)}):
             import caffe
     except ImportError as error:
-        raise UserError(f"BVLC Caffe cannot be imported ({error}); run `make caffe`, then use build/env/bin/python; "
-                        "to predict without Caffe, give engine=opencv") \
+        remedy = ("run `make caffe`, then use build/env/bin/python; to predict without Caffe, give engine=opencv"
+                  if gpu is None else "rm -rf build/caffe-cuda, then make caffe CUDA=path")
+        raise UserError(f"BVLC Caffe{'' if gpu is None else ' with CUDA'} cannot be imported ({error}); {remedy}") \
             from error
     if gpu is not None:
         if cuda_python() not in Path(caffe.__file__).parents:
@@ -72,7 +76,7 @@ def cuda_python():
     return CUDA_BUILD / "src/python"
 
 
-def run_in_subprocess(target, args, log, library="Caffe"):
+def run_in_subprocess(target, args, log, library="Caffe", killed=KILLED):
     """Call `target(*args)` in a subprocess: a CHECK of Caffe that fails ends its process.
 
     Parameters
@@ -83,6 +87,8 @@ def run_in_subprocess(target, args, log, library="Caffe"):
         File to which the library's messages are appended; they do not appear on the screen.
     library : str
         Library that runs in the subprocess, for errors.
+    killed : str
+        Error if the subprocess is killed (SIGKILL).
 
     Returns
     -------
@@ -112,8 +118,7 @@ def run_in_subprocess(target, args, log, library="Caffe"):
     if interruption:  # the signal ended the child before it could react
         raise interruption
     if child.exitcode == -signal.SIGKILL:
-        raise UserError("the training process was killed, probably for lack of memory; "
-                        "close other programs or use PRESET=demo, then run the same command again")
+        raise UserError(killed)
     reason = fatal_message(log, before) or f"it crashed with {signal.Signals(-child.exitcode).name}"
     remedy = card_remedy(reason) or "correct the cause"
     raise UserError(f"{library} stopped: {reason} (full log: {log}); {remedy} and run the same command again")
@@ -127,9 +132,9 @@ def fatal_message(log, start=0):
     return fatal[-1].strip() if fatal else ""
 
 
-def card_remedy(reason):
-    """Return the remedy for an error of CUDA that Caffe reports, None for another error."""
-    return next((remedy for part, remedy in CARD_REMEDIES.items() if part in reason), None)
+def card_remedy(reason, remedies=None):
+    """Return the remedy for an error of CUDA that Caffe reports, of CARD_REMEDIES or others; None for another error."""
+    return next((remedy for part, remedy in (remedies or CARD_REMEDIES).items() if part in reason), None)
 
 
 def redirect_messages(log):

@@ -11,7 +11,15 @@ from pathlib import Path
 
 from common.arguments import Parser, non_negative_int
 from common.errors import UserError, run
-from deep.backend import CUDA_BUILD, card_remedy, cuda_python, load_caffe, run_in_subprocess
+from deep.backend import (
+    CARD_REMEDIES,
+    CUDA_BUILD,
+    OUT_OF_MEMORY,
+    card_remedy,
+    cuda_python,
+    load_caffe,
+    run_in_subprocess,
+)
 
 # its kernels are im2col, cuBLAS's products and ReLU; each of the outputs is the sum of 9 ones
 NET = """
@@ -21,6 +29,13 @@ layer { name: "conv" type: "Convolution" bottom: "data" top: "conv" convolution_
         weight_filler { type: "constant" value: 1 } } }
 layer { name: "relu" type: "ReLU" bottom: "conv" top: "conv" }
 """
+
+# this net fits any card that is free
+REMEDIES = {**CARD_REMEDIES,
+            **dict.fromkeys(OUT_OF_MEMORY, "another program uses the card: end it (nvidia-smi lists it), or give "
+                                           "another GPU")}
+KILLED = ("the check of the card was killed, probably for lack of memory; close other programs and run the same "
+          "command again")
 
 
 def main():
@@ -49,14 +64,16 @@ def check_card(gpu):
         There is no build with CUDA, no such card, or the build has no code for the card.
     """
     cuda_python()
+    print(f"checking graphics card {gpu}", flush=True)  # the first start of CUDA can take long
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "card.json", Path(folder) / "caffe.log"
         try:
-            code = run_in_subprocess(_compute, (gpu, str(out)), log)
+            code = run_in_subprocess(_compute, (gpu, str(out)), log, killed=KILLED)
         except UserError as error:
-            reason = str(error).partition(" (full log")[0]  # the log is removed here
-            raise UserError(f"GPU={gpu}: {reason}; {card_remedy(reason) or 'check the driver with nvidia-smi'}") \
-                from error
+            reason, log_named, _ = str(error).partition(" (full log")
+            if log_named:  # it is removed here
+                reason += f"; {card_remedy(reason, REMEDIES) or 'check the driver with nvidia-smi'}"
+            raise UserError(f"GPU={gpu}: {reason}") from error
         if code:
             sys.exit(code)  # the process has printed its error
         return {"device": f"gpu {gpu}, {json.loads(out.read_text())}",

@@ -104,7 +104,8 @@ def write_solver(folder, solver, vgg, engine="caffe", gpu=None):
     command = " ".join([*environment, f"{build}/build/tools/caffe train -solver", str(folder / "solver.prototxt"),
                         *weights])
     # the weights that PyTorch draws are not Caffe's; VGG's runs save all initial weights in start.caffemodel
-    purpose = "To repeat the run with Caffe alone" if engine == "caffe" else \
+    purpose = "To train the same on the card (not compared by us)" if gpu is not None else \
+        "To repeat the run with Caffe alone" if engine == "caffe" else \
         "PyTorch ran it. To repeat it with Caffe alone, to rounding" if vgg else \
         "PyTorch ran it. To train the same net with Caffe alone, from other random weights"
     write_text(folder / "solver.prototxt",

@@ -82,7 +82,9 @@ else
   report "build/caffe" "not built yet" "make caffe"
 fi
 # optional parts: a line only where there is a card or a build for cards
-card=$(nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null | paste -sd ';' | sed 's/;/; /g')
+# nvidia-smi prints its errors where it prints the cards
+card=$(timeout 20 nvidia-smi --query-gpu=name,compute_cap --format=csv,noheader 2>/dev/null) || card=
+card=$(grep -E ', [0-9.]+$' <<<"$card" | paste -sd ';' | sed 's/;/; /g')
 [ -z "$card" ] || report "graphics card" "$card; used with make torch, or make caffe CUDA=path"
 if [ -e build/caffe-cuda/.ready ] && build/env/bin/python -c "" 2>/dev/null; then
   reason=$(PYTHONPATH=build/caffe-cuda/src/python build/env/bin/python -c 'import caffe' 2>&1 | grep -v '^E[0-9]' | tail -n 1)

@@ -145,9 +145,16 @@ def test_caffe_src_must_be_caffe(tmp_path):
     assert process.stderr.count("\n") == 1
 
 
+# failures of nvidia-smi, which prints them on stdout: no driver, no card, and a driver that does not have this field
+NO_CARD = ("echo \"NVIDIA-SMI has failed because it couldn't communicate with the NVIDIA driver. Make sure that the latest "
+           'NVIDIA driver is installed and running."; exit 9',
+           "echo 'No devices were found'; exit 6",
+           "echo 'Field \"compute_cap\" is not a valid field to query.'; exit 2")
+
+
 @pytest.fixture
 def toolkit(tmp_path):
-    """A folder like that of CUDA, whose compiler supports no card; and a PATH without nvidia-smi."""
+    """A folder like that of CUDA, whose compiler supports no card; and a PATH with an nvidia-smi that finds no card."""
     for name in ("bin/nvcc", "include/cuda_runtime.h", "include/cublas_v2.h", "include/curand.h", "lib64/libcudart.so",
                  "lib64/libcublas.so", "lib64/libcurand.so"):
         path = tmp_path / "cuda" / name
@@ -157,7 +164,7 @@ def toolkit(tmp_path):
     compiler.write_text("#!/bin/sh\necho \"nvcc fatal   : Unsupported gpu architecture 'compute_20'\"\nexit 1\n")
     compiler.chmod(0o755)
     (tmp_path / "smi").mkdir()
-    (tmp_path / "smi/nvidia-smi").write_text("#!/bin/sh\nexit 9\n")
+    (tmp_path / "smi/nvidia-smi").write_text(f"#!/bin/sh\n{NO_CARD[0]}\n")
     (tmp_path / "smi/nvidia-smi").chmod(0o755)
     return tmp_path / "cuda", f"{tmp_path / 'smi'}:{os.environ['PATH']}"
 
@@ -167,7 +174,7 @@ def toolkit(tmp_path):
     ("lib64/libcublas.so", "61", "has no libcublas.so with its cublas_v2.h", "install this library of CUDA"),
     ("include/curand.h", "61", "has no libcurand.so with its curand.h", "install this library of CUDA"),
     (None, "", "no graphics card was found", "such as CUDA_ARCH=61"), (None, "new", "CUDA_ARCH=new: not a list", 'such as CUDA_ARCH="52 61"'),
-    (None, "2.0", "nvcc cannot build for CUDA_ARCH=\"20\": nvcc fatal   : Unsupported gpu architecture 'compute_20'", "give a version of CUDA for this card")])
+    (None, "2.0", "nvcc cannot build for CUDA_ARCH=\"20\": nvcc fatal   : Unsupported gpu architecture 'compute_20'", "CXX=g++-12 make caffe CUDA=/")])
 def test_a_wrong_cuda_is_one_line_before_anything_is_built(toolkit, lacks, architectures, fault, remedy):
     folder, path = toolkit
     if lacks == ".":
@@ -189,12 +196,44 @@ def test_the_cards_of_the_machine_decide_what_is_built(toolkit):
     assert 'for CUDA_ARCH="61 86"' in shell("deep/caffe/build.sh", CUDA=str(folder), PATH=path).stderr
 
 
+@pytest.mark.parametrize("failure", NO_CARD)
+def test_an_error_of_nvidia_smi_is_not_a_card(toolkit, failure):
+    folder, path = toolkit
+    (Path(path.split(":")[0]) / "nvidia-smi").write_text(f"#!/bin/sh\n{failure}\n")
+    process = shell("deep/caffe/build.sh", CUDA=str(folder), PATH=path)
+    assert process.returncode == 1 and process.stderr.count("\n") == 1 and "no graphics card was found" in process.stderr
+    assert "graphics card" not in shell("setup/doctor.sh", PATH=path).stdout
+
+
+def test_doctor_lists_the_cards(toolkit):
+    _, path = toolkit
+    (Path(path.split(":")[0]) / "nvidia-smi").write_text("#!/bin/sh\nprintf 'GeForce GTX 980, 5.2\\nUnnamed, [N/A]\\n'\n")
+    assert re.search(r"ok +graphics card +GeForce GTX 980, 5\.2; used with", shell("setup/doctor.sh", PATH=path).stdout)
+
+
 def test_a_card_is_an_option_of_caffe():
     shown = re.sub(r"\\\n", "", shell("make -n train-deep GPU=1").stdout)
     assert re.search(r"-m deep\.card 1\n(.*\n)*.*-m deep\.train .*--gpu 1\b", shown)
     process = shell("make --no-print-directory -n train-deep GPU=1 ENGINE=torch")
     assert process.returncode == 2 and "GPU=1: is for Caffe; for ENGINE=torch, give DEVICE=cuda instead" in process.stderr
-    assert "\nCUDA= deep/caffe/build.sh" not in shell("make -n caffe CUDA=/usr/local/cuda").stdout
+    changed = "make -n -W deep/caffe/build.sh caffe"
+    assert "CUDA= deep/caffe/build.sh" in shell(changed).stdout.splitlines()
+    with_cuda = shell(f"{changed} CUDA=/usr/local/cuda").stdout.splitlines()
+    assert "deep/caffe/build.sh" in with_cuda and "CUDA= deep/caffe/build.sh" not in with_cuda
+
+
+def test_only_the_command_line_selects_a_card():
+    """Clusters often set CUDA in the environment."""
+    shown = shell("make -n -W deep/caffe/build.sh train-deep caffe", CUDA="/usr/local/cuda", CUDA_ARCH="61", GPU="1").stdout
+    assert "deep.card" not in shown and "--gpu" not in shown and "\nCUDA= deep/caffe/build.sh\n" in f"\n{shown}"
+    process = shell("make --no-print-directory -n caffe-cuda", CUDA="/usr/local/cuda")
+    assert process.returncode == 2 and process.stderr.count("\n") == 1 and process.stdout == ""
+    assert "CUDA is not given; run make caffe CUDA=/usr/local/cuda" in process.stderr
+
+
+def test_a_card_for_prediction_is_another_option():
+    note = "prediction on a graphics card is ENGINE=torch DEVICE=cuda"
+    assert note in shell("make -n predict IMAGES=x GPU=0").stdout and note not in shell("make -n predict IMAGES=x").stdout
 
 
 def imported(path):

@@ -128,8 +128,11 @@ host_compiler() { command -v "${compiler[${#compiler[@]} - 1]}" || true; }
 
 # Print the compute capabilities to build for, such as "52 61", ascending: CUDA_ARCH, or those of the cards.
 find_architectures() {
-  local list=${CUDA_ARCH:-}
-  [ -n "$list" ] || list=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>>"$log" || true)
+  local list=${CUDA_ARCH:-} shown
+  # nvidia-smi prints its errors where it prints the cards
+  if [ -z "$list" ] && shown=$(timeout 20 nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>>"$log"); then
+    list=$(grep -E '^[0-9]+\.[0-9]+$' <<<"$shown" || true)
+  fi
   tr -d . <<<"$list" | tr -s ' ,;' '\n' | sort -nu | xargs
 }
 
@@ -158,7 +161,7 @@ check_cuda() {
   rm -rf "$trial"
   [ -n "$lines" ] ||
     die "CUDA=$cuda: nvcc cannot build for CUDA_ARCH=\"$architectures\": $(grep -E 'error|fatal' "$log" | head -n 1 | cut -c 1-200 || true) \
-(see $log); give a version of CUDA for this card, or a compiler for this version of CUDA, such as CXX=g++-12"
+(see $log); give a version of CUDA for this card, or a compiler for this version of CUDA: CXX=g++-12 $command"
   cuda_version=$("$cuda/bin/nvcc" --version | sed -n 's/.*release \([0-9.]*\).*/\1/p')
 }
 
@@ -266,12 +269,14 @@ minutes="two to four minutes"
 [ -z "$cuda" ] || minutes="about ten minutes"
 echo "$name: compiling ($minutes on two cores)"
 set -o pipefail
+# make does not compare this build with its sources, so one that failed must not look ready
+[ -z "$cuda" ] || rm -f "$work/.ready"
 compile ON || { echo "building Caffe: second attempt, one file at a time"; compile OFF; } ||
   die "Caffe does not compile: $(grep -E ': (fatal )?error: |\*\*\* .*Stop' "$log" | tail -n 1 | cut -c 1-200 || true) (see $log)"
 ln -sfn ../../../build/lib/_caffe.so "$work/src/python/caffe/_caffe.so" # relative, so that a moved checkout works
 [ -n "$cuda" ] || name_caffe
 # Python's first folder: build/env names the build without CUDA
-export PYTHONPATH=$work/src/python${PYTHONPATH:+:$PYTHONPATH}
+[ -z "$cuda" ] || export PYTHONPATH=$work/src/python${PYTHONPATH:+:$PYTHONPATH}
 "$python" -c 'import caffe' 2>>"$log" || die "Caffe is built but Python cannot import it: $(tail -n 1 "$log") (see $log)"
 # config.json of a run quotes what is written for CUDA
 echo "${cuda:+CUDA $cuda_version, compute capabilities $architectures}" >"$work/.ready"

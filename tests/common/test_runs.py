@@ -50,7 +50,7 @@ def test_config_records_with_what_a_run_resumes(tmp_path):
     """Each resumption with other versions is listed; equal ones, compared with those before, are not."""
     for after, engine in enumerate(({"engine": "caffe", "caffe": "1"}, {"engine": "torch"}, {"engine": "torch"},
                                     {"engine": "caffe", "caffe": "1"})):
-        runs.start(tmp_path, "deep", {"seed": 1}, {}, (), engine, count=lambda count=after: count)
+        runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {**engine, "device": "cpu"}, count=lambda count=after: count)
     config = runs.read_config(tmp_path / "weights.caffemodel", "deep")
     assert config["versions"]["engine"] == "caffe"
     assert config["resumed"] == [{"after": 1, "versions": {"engine": "torch", "caffe": None}},
@@ -59,6 +59,25 @@ def test_config_records_with_what_a_run_resumes(tmp_path):
     assert runs.read_config(tmp_path / "weights.caffemodel", "deep") == config
     runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "torch"}, restart=True)
     assert "resumed" not in runs.read_config(tmp_path / "weights.caffemodel", "deep")
+
+
+def test_a_complete_run_gives_no_warning(tmp_path, monkeypatch, capsys):
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "caffe", "device": "cpu"})
+    monkeypatch.setattr(runs, "load_blas", lambda: "OpenBLAS Nehalem, 7 threads")
+    for count, warnings in ((lambda: None, 0), (lambda: 3, 2)):
+        runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "torch", "device": "cuda"}, count=count)
+        assert capsys.readouterr().err.count("the run started with") == warnings
+
+
+def test_a_run_of_caffe_without_a_device_was_on_the_cpu(tmp_path, capsys):
+    """So are those of earlier versions of this code, which could not use a card."""
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "caffe"})
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "caffe", "device": "cpu"})
+    assert capsys.readouterr().err == "" and "resumed" not in runs.read_config(tmp_path / "weights.caffemodel", "deep")
+    runs.start(tmp_path, "deep", {"seed": 1}, {}, (), {"engine": "caffe", "device": "gpu 0, GTX 980"}, count=lambda: 2)
+    assert "started with device cpu and resumes with device gpu 0, GTX 980;" in capsys.readouterr().err
+    config = runs.read_config(tmp_path / "weights.caffemodel", "deep")
+    assert config["resumed"] == [{"after": 2, "versions": {"device": "gpu 0, GTX 980"}}]
 
 
 def test_log_drops_rows_after_the_checkpoint_and_an_incomplete_row(tmp_path):

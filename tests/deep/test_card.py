@@ -37,6 +37,17 @@ def test_a_process_loads_one_build_of_caffe(monkeypatch, tmp_path):
         backend.load_caffe(0)
 
 
+def test_a_damaged_build_with_cuda_is_to_be_built_again(tmp_path):
+    folder = copy_of_the_code(tmp_path / "code")
+    damaged = folder / "build/caffe-cuda/src/python/caffe/__init__.py"
+    damaged.parent.mkdir(parents=True)
+    (folder / "build/caffe-cuda/.ready").touch()
+    damaged.write_text("from ._caffe import Net\n")
+    assert one_line(run_in(folder, "deep.card", "0")) == (
+        "error: BVLC Caffe with CUDA cannot be imported (No module named 'caffe._caffe'); "
+        "rm -rf build/caffe-cuda, then make caffe CUDA=path")
+
+
 def copy_of_the_code(folder):
     """Copy the code, so that it can have builds of its own in build/."""
     for name in ("common", "data", "deep"):
@@ -59,7 +70,7 @@ def test_an_abort_of_caffe_is_one_line_before_a_run_folder_is_made(prepared, tmp
         (build / part).symlink_to((REPOSITORY / "build/caffe" / part).resolve())
     for arguments in (("deep.card", "3"), ("deep.train", "--data", prepared, "--run", tmp_path / "run", "--gpu", "3")):
         process = run_in(folder, *arguments)
-        assert process.stdout == "" and process.stderr.count("\n") == 1
+        assert process.stdout == "checking graphics card 3\n" and process.stderr.count("\n") == 1
         line = one_line(process)
         assert line.startswith("error: GPU=3: Caffe stopped: Cannot use GPU in CPU-only Caffe: check mode.; check the driver")
     assert not (tmp_path / "run").exists()
@@ -86,7 +97,9 @@ def test_the_runs_solver_file_names_the_card(tmp_path):
         written = parse_prototxt(tmp_path / "solver.prototxt", messages().SolverParameter())
         assert written.solver_mode == written.SolverMode.Value(mode)
         assert written.HasField("device_id") == (gpu is not None) and written.device_id == (gpu or 0)
-        assert f" {build} train -solver " in (tmp_path / "solver.prototxt").read_text().splitlines()[1]
+        header = (tmp_path / "solver.prototxt").read_text().splitlines()[:2]
+        assert f" {build} train -solver " in header[1]
+        assert ("not compared by us" in header[0]) == (gpu is not None)
 
 
 def test_the_mode_in_a_solver_file_is_reported_only_where_it_has_no_effect(tmp_path):
@@ -98,6 +111,7 @@ def test_the_mode_in_a_solver_file_is_reported_only_where_it_has_no_effect(tmp_p
 
 @pytest.mark.parametrize("reason, remedy", [
     ("Check failed: error == cudaSuccess (2 vs. 0)  out of memory", "smaller batches"),
+    ("Check failed: status == CUBLAS_STATUS_SUCCESS (3 vs. 0)  CUBLAS_STATUS_ALLOC_FAILED", "smaller batches"),
     ("Check failed: error == cudaSuccess (209 vs. 0)  no kernel image is available for execution on the device", "CUDA_ARCH"),
     ("Check failed: error == cudaSuccess (101 vs. 0)  invalid device ordinal", "no card of this number"),
     ("Check failed: error == cudaSuccess (35 vs. 0)  CUDA driver version is insufficient", "driver"),
@@ -105,6 +119,30 @@ def test_the_mode_in_a_solver_file_is_reported_only_where_it_has_no_effect(tmp_p
 def test_each_error_of_a_card_has_its_remedy(reason, remedy):
     assert remedy in backend.card_remedy(reason)
     assert backend.card_remedy("Unknown learning rate policy: nonsense") is None
+
+
+def kill_itself(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def abort_for_memory(*_):
+    """Write Caffe's message for a card whose memory is full, then abort as Caffe does."""
+    os.write(2, b"F1128 06:00:00.000000 1 math.cu:1] Check failed: error == cudaSuccess (2 vs. 0)  out of memory\n")
+    os.abort()
+
+
+@pytest.mark.parametrize("end, message", [
+    (kill_itself, "GPU=0: the check of the card was killed, probably for lack of memory; close other programs and run the "
+                  "same command again"),
+    (abort_for_memory, "GPU=0: Caffe stopped: Check failed: error == cudaSuccess (2 vs. 0)  out of memory; another program "
+                       "uses the card: end it (nvidia-smi lists it), or give another GPU")])
+def test_a_check_that_ends_early_has_a_text_of_its_own(monkeypatch, tmp_path, end, message):
+    (tmp_path / ".ready").touch()
+    monkeypatch.setattr(backend, "CUDA_BUILD", tmp_path)
+    monkeypatch.setattr(card, "_compute", end)
+    with pytest.raises(UserError) as error:
+        card.check_card(0)
+    assert str(error.value) == message
 
 
 def crash():
