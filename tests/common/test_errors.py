@@ -23,6 +23,7 @@ def check_line(message, longest=1000):
 
 def test_control_characters_are_replaced_and_other_scripts_are_not():
     assert to_printable(ODD) == "a\\nb\\r\\x1b[31m\\u202e\\u2028\\ud800"
+    assert to_printable("می\u200cخواهم क्\u200dष") == "می\u200cخواهم क्\u200dष"
     assert to_printable("Übung 図 é\u202fAM\xa0b") == "Übung 図 é\u202fAM\xa0b"
 
 
@@ -39,6 +40,16 @@ def test_an_error_is_one_line_with_its_beginning_and_its_remedy(kind):
     check_line(str(error), LONGEST_MESSAGE + 10)
     assert str(error).startswith("file.mat: a\\nb") and str(error).endswith("; copy it again")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize("size", [1, 200, 480])
+def test_a_long_error_keeps_its_whole_remedy(size):
+    remedy = "; give " + "y" * size
+    text = str(UserError(f"file.mat: has no {LONG}{remedy}"))
+    assert text.startswith("file.mat: has no xxx") and text.endswith(f"x ...{remedy}")
+    assert LONGEST_MESSAGE <= len(text) <= LONGEST_MESSAGE + 10
+    text = str(UserError(f"file.mat: bad; {LONG}{remedy}"[:-size] + LONG))
+    assert text.startswith("file.mat: bad") and len(text) <= LONGEST_MESSAGE + 10
 
 
 def test_an_error_of_the_system_is_one_line_too():
