@@ -78,6 +78,12 @@ ifneq ($(and $(GPU),$(filter torch,$(ENGINE))),)
   $(error GPU=$(GPU): is for Caffe; for ENGINE=torch, give DEVICE=cuda instead)
 endif
 
+ifeq ($(origin SEED),command line)
+  ifeq ($(filter test-faults,$(MAKECMDGOALS)),)
+    $(error SEED=$(SEED): is for make test-faults only; leave it out)
+  endif
+endif
+
 # read by the scripts and commands below from their environment; paths may hold spaces there
 export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES IMAGE CUDA CUDA_ARCH
 

@@ -247,6 +247,7 @@ def catches(process, number=signal.SIGTERM):
 def start(arguments, folder=REPOSITORY, zone=None):
     """Start a command in a session of its own, as a terminal does."""
     environment = {**USER_ENVIRONMENT, "PYTHONFAULTHANDLER": "1", **({"TZ": zone} if zone else {})}
+    environment.pop("MAKEFLAGS", None)  # holds SEED and LONG of `make test-faults`, which are not for another `make`
     return subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
