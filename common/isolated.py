@@ -176,7 +176,8 @@ def _output_of(name, arguments):
     except ImportError as error:
         reason = str(error).strip().rpartition("\n")[2]
         remedy = _more_memory(_memory()) if any(text in str(error) for text in NO_MEMORY) else _remedy("run `make env`")
-        return pickle.dumps(("error", UserError(f"{path}: the library that reads it cannot be loaded ({reason}); {remedy}")))
+        fault = f"the library that reads it cannot be loaded ({reason})"
+        return pickle.dumps(("error", UserError(f"{path}: {fault}; {remedy}")))
     except Exception as error:  # any class, for damage
         reason = " ".join(str(error).split()) or type(error).__name__
         return pickle.dumps(("error", UserError(f"{path}: cannot be read ({reason}); {_remedy()}")))
