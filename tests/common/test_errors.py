@@ -117,6 +117,16 @@ def test_layers_and_settings_of_weights_are_printable(tmp_path):
     check_line(str(raised.value), 500)
 
 
+def test_a_long_name_in_a_remedy_is_whole(tmp_path):
+    from models.released.pickled import read_pickle
+
+    name = f"package.{'module' * 30}.Name"
+    (tmp_path / "a.pickle").write_bytes(f"c{name.rpartition('.')[0]}\nName\n.".encode())
+    with pytest.raises(WrongFile) as raised:
+        read_pickle(tmp_path / "a.pickle")
+    assert str(raised.value).endswith(f"--allow {name}") and f"the name {show_names(name)}," in str(raised.value)
+
+
 def test_settings_of_a_released_pickle_are_printable():
     from models.released.shallow import to_text
 
