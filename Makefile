@@ -83,6 +83,12 @@ ifneq ($(if $(CUDA),,$(filter caffe-cuda,$(MAKECMDGOALS))),)
   $(error CUDA is not given; run make caffe CUDA=/usr/local/cuda, with the folder of the CUDA toolkit)
 endif
 
+ifeq ($(origin SEED),command line)
+  ifeq ($(filter test-faults,$(MAKECMDGOALS)),)
+    $(error SEED=$(SEED): is for make test-faults only; leave it out)
+  endif
+endif
+
 # read by the scripts and commands below from their environment; paths may hold spaces there
 export CAFFE_SRC DEBIAN_MIRROR PYTHON OSIE IMAGES IMAGE CUDA CUDA_ARCH
 

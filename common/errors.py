@@ -10,7 +10,8 @@ import unicodedata
 from common import STOPPED, exit_now
 
 RETRY_SECONDS, LONGEST_DEFERRAL = 0.05, 30
-LONGEST_NAME, MOST_NAMES, LONGEST_MESSAGE = 80, 10, 1000  # characters and names in one message
+LONGEST_NAME, MOST_NAMES, LONGEST_MESSAGE, LONGEST_REMEDY = 80, 10, 1000, 500  # characters and names in one message
+JOINERS = "\u200c\u200d"  # parts of words in Persian and Hindi, and of emoji
 _deferred = []  # the last signal; and the time of the first one while it is deferred
 
 
@@ -20,7 +21,9 @@ class UserError(Exception):
     def __init__(self, message=""):
         text = to_printable(message)
         if len(text) > LONGEST_MESSAGE:  # a library's message can hold the content of a file; the remedy is at the end
-            text = f"{text[:3 * LONGEST_MESSAGE // 4]} ... {text[-LONGEST_MESSAGE // 5:]}"
+            before, separator, remedy = text.rpartition("; ")
+            end = (separator + remedy)[-LONGEST_REMEDY:]
+            text = f"{before[:LONGEST_MESSAGE - len(end)]} ...{'' if end.startswith('; ') else ' '}{end}"
         super().__init__(text)
 
 
@@ -82,7 +85,8 @@ def _call(main):
 
 def to_printable(text):
     """Return text without control characters, such as line feeds in the name of a file: their codes replace them."""
-    return "".join(character if character.isprintable() or unicodedata.category(character) == "Zs"  # spaces
+    return "".join(character if character.isprintable() or character in JOINERS
+                   or unicodedata.category(character) == "Zs"  # spaces
                    else character.encode("unicode_escape").decode() for character in str(text))
 
 

@@ -29,6 +29,7 @@ from common.machine import end_with_parent
 ROOT = Path(__file__).resolve().parents[1]
 LENGTH = struct.Struct("<Q")
 PIPE_SIZE = 1 << 20  # bytes; Linux allows users this much
+NO_MEMORY = ("failed to map segment", "Cannot allocate memory")  # in errors of the system's loader of libraries
 _lock, _child = threading.Lock(), None
 
 
@@ -78,11 +79,19 @@ def _call(name, path, arguments):
     return value
 
 
-def _remedy():
+def _memory():
+    """Return the megabytes of memory that the child may have."""
+    return memory_limit(limit("SALIENCY_READ_MB") << 20) >> 20
+
+
+def _remedy(first="copy or write the file again"):
     """Return the remedy for a file that cannot be read: libraries do not report all lacks of memory as such."""
-    size, default = memory_limit(limit("SALIENCY_READ_MB") << 20) >> 20, LIMITS["SALIENCY_READ_MB"]
-    more = f", or give more memory than {size} MB: SALIENCY_READ_MB, ulimit -v" if size < default else ""
-    return f"copy or write the file again{more}"
+    size = _memory()
+    return first + (f", or {_more_memory(size)}" if size < LIMITS["SALIENCY_READ_MB"] else "")
+
+
+def _more_memory(size):
+    return f"give more memory than {size} MB: SALIENCY_READ_MB, ulimit -v"
 
 
 class _Child:
@@ -132,7 +141,8 @@ class _Child:
             code = None
         self.process.kill()
         self.process.wait()
-        self.process.stdin.close()
+        with contextlib.suppress(OSError):  # it writes what was not sent, which has no reader any more
+            self.process.stdin.close()
         self.process.stdout.close()
         return code
 
@@ -160,12 +170,14 @@ def _output_of(name, arguments):
     except UserError as error:
         return pickle.dumps(("error", error))
     except MemoryError:
-        fault = f"needs more than {os.environ['SALIENCY_ISOLATED']} MB; it is damaged, or set SALIENCY_READ_MB"
-        return pickle.dumps(("error", UserError(f"{path}: {fault} to a higher limit")))
-    except ImportError as error:  # the parent has imported the module: only memory differs
+        size = _memory()
+        fault = f"needs more than {size} MB; it is damaged, or {_more_memory(size)}"
+        return pickle.dumps(("error", UserError(f"{path}: {fault}")))
+    except ImportError as error:
         reason = str(error).strip().rpartition("\n")[2]
-        return pickle.dumps(("error", UserError(f"{path}: the library that reads it cannot be loaded ({reason}); set "
-                                                "SALIENCY_READ_MB to a higher limit")))
+        remedy = _more_memory(_memory()) if any(text in str(error) for text in NO_MEMORY) else _remedy("run `make env`")
+        fault = f"the library that reads it cannot be loaded ({reason})"
+        return pickle.dumps(("error", UserError(f"{path}: {fault}; {remedy}")))
     except Exception as error:  # any class, for damage
         reason = " ".join(str(error).split()) or type(error).__name__
         return pickle.dumps(("error", UserError(f"{path}: cannot be read ({reason}); {_remedy()}")))

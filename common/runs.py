@@ -257,7 +257,7 @@ class Log:
         self._handle.flush()
 
 
-def read_log(path, columns=()):
+def read_log(path, columns=(), remedy="delete it, and run the same command again"):
     """Read the rows of a log.csv; skip a row that is incomplete because the run was killed, or damaged.
 
     Parameters
@@ -265,6 +265,8 @@ def read_log(path, columns=()):
     path : path
     columns : iterable of str
         Columns that the log must have.
+    remedy : str
+        Remedy for the message about a damaged log, or one of another training.
 
     Returns
     -------
@@ -281,8 +283,8 @@ def read_log(path, columns=()):
         with open(path, newline="", encoding="utf-8", errors="replace") as handle:
             reader = csv.DictReader(handle)
             if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-                raise UserError(f"{path}: damaged, or of another training: has no column {missing[0]}; delete it, and "
-                                "run the same command again")
+                raise UserError(f"{path}: damaged, or of another training: has no column {missing[0]}; "
+                                f"{remedy}")
             for row in reader:
                 if None in row.values() or None in row or not row[reader.fieldnames[0]]:
                     continue
@@ -291,7 +293,7 @@ def read_log(path, columns=()):
     except OSError as error:
         raise UserError(os_error_message(error)) from error
     except csv.Error as error:
-        raise UserError(f"{path}: damaged ({error}); delete it, and train again for another one") from error
+        raise UserError(f"{path}: damaged ({error}); {remedy}") from error
     return rows
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from common.arrays import check_size, list_npz, open_npy, read_member, read_npz
-from common.errors import UserError, os_error_message, show_names
+from common.errors import UserError, os_error_message, show_names, to_printable
 from common.files import atomic, need_space, parse_json
 from common.isolated import isolated
 from data.hdf5_index import list_hdf5
@@ -91,7 +91,7 @@ class Maps:
 
     def __getitem__(self, name):
         if name not in self.places:
-            raise UserError(f"{self.path}: no map {show_names(name)!r} in it; add it, or predict again")
+            raise UserError(f"{self.path}: no map '{show_names(name)}' in it; add it, or predict again")
         return self.read(self.places[name])
 
 
@@ -193,7 +193,7 @@ def _read_hdf5(path, key):
     except MemoryError as error:
         raise UserError(f"{source}: announces more values than memory holds; predict again") from error
     except (OSError, KeyError, TypeError, AttributeError, ValueError, RuntimeError) as error:  # damaged, or no array
-        raise UserError(f"{path}: no readable map {show_names(key)!r} in it ({error}); predict again") from error
+        raise UserError(f"{path}: no readable map '{show_names(key)}' in it ({error}); predict again") from error
     return to_map(values, source)
 
 
@@ -325,7 +325,7 @@ def _check_matches(path, matches, keys, names, pattern):
         key, example = _likely_pattern(keys, names)
         raise UserError(f"{path}: has no map of any of the {len(names)} images: found {show_names(key)}, expected "
                         f"{pattern.replace('{name}', names[0])}; give --names with the pattern of the maps' names, "
-                        f'such as --names "{show_names(example)}", or rename the maps')
+                        f'such as --names "{to_printable(example)}", or rename the maps')
 
 
 def _likely_pattern(keys, names):

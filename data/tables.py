@@ -257,7 +257,8 @@ def _json_rows(path, given):
         lists = [value for value in content.values() if isinstance(value, list)]
         content = [entry for value in lists for entry in value] if lists else None
     if not isinstance(content, list) or not all(isinstance(entry, dict) for entry in content):
-        raise UserError(f"{path}: is not a list of objects, as in [{{\"image\": ..., \"x\": ..., \"y\": ...}}, ...]")
+        raise UserError(f"{path}: is not a list of objects; write it as "
+                        "[{\"image\": ..., \"x\": ..., \"y\": ...}, ...]")
     entries = [{normalise(key): value for key, value in entry.items()} for entry in content]
     columns = list(dict.fromkeys(key for entry in entries for key in entry))
     positions = {name for position in POSITIONS for name in position[:2]} | given
@@ -363,7 +364,7 @@ def _find_columns(path, columns, names, of_one_image):
     """Return the places of the columns "x", "y", and if they exist "image" and "observer"; and the Screen."""
     for key, name in names.items():
         if name not in columns and not (of_one_image and key == "image"):
-            raise UserError(f"{path}: has no column {name!r}, which the option {key}= names; it has "
+            raise UserError(f"{path}: has no column {name!r}, which the option {key}= names; give one of these: "
                             f"{', '.join(columns)[:300]}")
     x, y, unit, origin = next((position for position in POSITIONS if set(position[:2]) <= set(columns)),
                               (None, None, "pixels", "top"))

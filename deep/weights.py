@@ -56,7 +56,7 @@ def read_caffemodel(path):
     if not layers:
         raise UserError(f"{path}: contains no layer with weights, so it is not a caffemodel; {REMEDY}")
     return rename_layers({
-        layer.name: [_to_array(blob, path, f"layer {show_names(layer.name)!r}") for blob in layer.blobs]
+        layer.name: [_to_array(blob, path, f"layer '{show_names(layer.name)}'") for blob in layer.blobs]
         for layer in layers})
 
 

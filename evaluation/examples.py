@@ -89,10 +89,11 @@ def open_examples(examples, dataset, root, predictions, split=None):
     maps = [open_maps(Path(predictions) / net / "predictions.h5") for net in ("shallow", "deep")]
     known = set(samples.names)
     for example in examples:
-        if example["name"] not in known:
-            raise UserError(f"{dataset} {samples.split}: has no image {show_names(example['name'])!r}, which "
+        name = example["name"]
+        if name not in known:
+            raise UserError(f"{dataset} {samples.split}: has no image '{show_names(name)}', which "
                             "the scores name; score again")
-        sample = samples.open(example["name"])
+        sample = samples.open(name)
         yield sample.image, [sample.density, *(maps_of_net[sample.name] for maps_of_net in maps)]
 
 

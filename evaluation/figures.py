@@ -212,13 +212,14 @@ def curves(run_folder, path, net):
     from common.files import read_json
     from common.runs import read_log
 
-    rows = read_log(Path(run_folder) / "log.csv", ("lr", "loss", "val_loss"))
+    log, remedy = Path(run_folder) / "log.csv", f"run make train-{net}"
+    rows = read_log(log, ("lr", "loss", "val_loss"), remedy)
     config = Path(run_folder) / "config.json"
     content = {"settings?": {"loss?": str}}
     settings = read_json(config, content).get("settings", {}) if config.is_file() else {}
     loss = net if net == "deep" else settings.get("loss", "squared")
     if not rows:
-        raise UserError(f"{Path(run_folder) / 'log.csv'}: contains no training; run make train-{net}")
+        raise UserError(f"{log}: contains no training; {remedy}")
     step = next(iter(rows[0]))  # epoch or iteration
     figure = new_figure(8, 4.5)
     axes = figure.add_subplot()

@@ -243,12 +243,14 @@ def _check_response(response, size):
 def _open_writer(path, mode):
     """Give a function that writes bytes to a file; an error of the disk is a UserError, not the source's fault."""
     with _local(path):
-        file = open(path, mode)  # noqa: SIM115  closed below; errors inside that `with` can be the source's
+        # unbuffered: closing a file would try to write the rest of a buffer again, outside `_local`
+        file = open(path, mode, buffering=0)  # noqa: SIM115  closed below; errors inside that `with` can be the source's
 
     def write(block):
+        rest = memoryview(block)
         with _local(path):
-            file.write(block)
-            file.flush()
+            while rest:
+                rest = rest[file.write(rest):]
 
     with file:
         yield write

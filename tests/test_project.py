@@ -49,6 +49,7 @@ def test_make_passes_the_engine_on():
 def test_make_passes_the_seed_of_the_faults_and_the_gate_has_a_fixed_one():
     assert "-m tests.faults all  --seed 7\n" in shell("make -n test-faults SEED=7").stdout
     assert "-m tests.faults all --long --seed 7\n" in shell("make -n test-faults LONG=1 SEED=7").stdout
+    assert "SEED=7: is for make test-faults only; leave it out" in shell("make -n lint SEED=7").stderr
     assert "--seed" not in shell("make -n test-faults").stdout
     assert re.findall("^make test-faults.*", (REPOSITORY / ".ci/run").read_text(), re.MULTILINE) == ["make test-faults SEED=2016"]
 

@@ -18,7 +18,7 @@ import struct
 
 import numpy as np
 
-from common.errors import UserError, WrongFile, os_error_message, show_names
+from common.errors import UserError, WrongFile, os_error_message, show_names, to_printable
 
 LARGE_STRING = 1 << 20  # bytes of a string that is skipped unless its array is accepted
 CHUNK = 1 << 20  # bytes of a long text that are converted at a time
@@ -395,7 +395,7 @@ class _Reader:
         if not allowed and full_name not in self.allow:
             raise WrongFile(f"{self.path}: contains the name {show_names(full_name)}, which weights do not need; "
                             "nothing in it was executed. Do not open it with another program; take another file, "
-                            f"or accept this name with --allow {show_names(full_name)}")
+                            f"or accept this name with --allow {to_printable(full_name)}")
         return PickledObject(full_name)
 
     def name_object_on_stack(self):

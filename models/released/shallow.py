@@ -172,7 +172,7 @@ def _learned_arrays(layers, path):
             learned[name] = [to_array(_shared_value(attribute(layer, kind))) for kind in ("W", "b")]
         except ValueError as error:
             if attribute(layer, "W") is not None:
-                raise WrongFile(f"{path}: layer {show_names(name)!r}: {error}; {REMEDY}") from error
+                raise WrongFile(f"{path}: layer '{show_names(name)}': {error}; {REMEDY}") from error
     return learned
 
 

@@ -23,6 +23,7 @@ def check_line(message, longest=1000):
 
 def test_control_characters_are_replaced_and_other_scripts_are_not():
     assert to_printable(ODD) == "a\\nb\\r\\x1b[31m\\u202e\\u2028\\ud800"
+    assert to_printable("می\u200cخواهم क्\u200dष") == "می\u200cخواهم क्\u200dष"
     assert to_printable("Übung 図 é\u202fAM\xa0b") == "Übung 図 é\u202fAM\xa0b"
 
 
@@ -39,6 +40,16 @@ def test_an_error_is_one_line_with_its_beginning_and_its_remedy(kind):
     check_line(str(error), LONGEST_MESSAGE + 10)
     assert str(error).startswith("file.mat: a\\nb") and str(error).endswith("; copy it again")
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+@pytest.mark.parametrize("size", [1, 200, 480])
+def test_a_long_error_keeps_its_whole_remedy(size):
+    remedy = "; give " + "y" * size
+    text = str(UserError(f"file.mat: has no {LONG}{remedy}"))
+    assert text.startswith("file.mat: has no xxx") and text.endswith(f"x ...{remedy}")
+    assert LONGEST_MESSAGE <= len(text) <= LONGEST_MESSAGE + 10
+    text = str(UserError(f"file.mat: bad; {LONG}{remedy}"[:-size] + LONG))
+    assert text.startswith("file.mat: bad") and len(text) <= LONGEST_MESSAGE + 10
 
 
 def test_an_error_of_the_system_is_one_line_too():
@@ -104,6 +115,16 @@ def test_layers_and_settings_of_weights_are_printable(tmp_path):
     with pytest.raises(UserError, match="not this net's weights") as raised:
         assign({}, {ODD: 1, LONG: 2}, "a.npz")
     check_line(str(raised.value), 500)
+
+
+def test_a_long_name_in_a_remedy_is_whole(tmp_path):
+    from models.released.pickled import read_pickle
+
+    name = f"package.{'module' * 30}.Name"
+    (tmp_path / "a.pickle").write_bytes(f"c{name.rpartition('.')[0]}\nName\n.".encode())
+    with pytest.raises(WrongFile) as raised:
+        read_pickle(tmp_path / "a.pickle")
+    assert str(raised.value).endswith(f"--allow {name}") and f"the name {show_names(name)}," in str(raised.value)
 
 
 def test_settings_of_a_released_pickle_are_printable():

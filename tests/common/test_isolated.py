@@ -94,10 +94,34 @@ def test_other_errors_name_the_memory_only_if_it_was_limited(monkeypatch):
     module._child.kill()
 
 
+@pytest.mark.parametrize("reason, remedy", [
+    ("libhdf5.so.310: cannot open shared object file: No such file or directory", "run `make env`"),
+    ("libhdf5.so: failed to map segment from shared object",
+     "give more memory than 8192 MB: SALIENCY_READ_MB, ulimit -v"),
+    ("libhdf5.so: cannot map zero-fill pages: Cannot allocate memory",
+     "give more memory than 8192 MB: SALIENCY_READ_MB, ulimit -v")])
+def test_a_library_that_cannot_be_loaded_lacks_memory_only_if_the_system_names_it(reason, remedy):
+    with pytest.raises(UserError) as raised:
+        fail("good.h5", ImportError(reason))
+    assert str(raised.value) == f"good.h5: the library that reads it cannot be loaded ({reason}); {remedy}"
+
+
+def test_a_child_that_ends_before_it_reads_a_long_call_is_an_error():
+    from common import isolated as module
+
+    double("a", 2)
+    os.kill(module._child.process.pid, 19)  # it reads no more
+    module._child.process.stdin.write(bytes(100))  # stays in the buffer
+    os.kill(module._child.process.pid, 9)
+    module._child.kill()
+    assert double("a", 2) == 4
+
+
 def test_a_call_that_does_not_end_is_an_error(monkeypatch):
     monkeypatch.setenv("SALIENCY_READ_SECONDS", "1")
     with pytest.raises(UserError, match=r"^bad.mat: reading did not end in 1 s; .* SALIENCY_READ_SECONDS"):
         loop("bad.mat")
+    monkeypatch.delenv("SALIENCY_READ_SECONDS")  # the start of the next child can take longer on a busy machine
     assert double("a", 2) == 4
     monkeypatch.setenv("SALIENCY_READ_SECONDS", "soon")
     with pytest.raises(UserError, match="SALIENCY_READ_SECONDS=soon: give a whole number"):

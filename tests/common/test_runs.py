@@ -120,7 +120,9 @@ def test_a_damaged_log_is_read_as_far_as_possible(tmp_path):
     path.write_bytes(b"epoch,loss\n1,0.5\n2,\xff\xf3\n3,0.25\n")
     assert runs.read_log(path) == [{"epoch": 1, "loss": 0.5}, {"epoch": 3, "loss": 0.25}]
     path.write_bytes(b'epoch,loss\n1,"' + b"x" * 200_000)
-    with pytest.raises(UserError, match="log.csv: damaged"):
+    with pytest.raises(UserError, match="log.csv: damaged .*; delete it, and run the same command again$"):
         runs.read_log(path)
+    with pytest.raises(UserError, match="log.csv: damaged .*; run make train-deep$"):
+        runs.read_log(path, remedy="run make train-deep")
     with pytest.raises(UserError, match="No such file"):
         runs.read_log(tmp_path / "none.csv")

@@ -10,7 +10,7 @@ import scipy.io
 from PIL import Image
 
 from common.arrays import MAX_VALUES
-from common.errors import UserError
+from common.errors import UserError, show_names
 from data.map_files import read_map
 from data.maps import open_maps, write_maps
 from models import exports
@@ -62,13 +62,14 @@ def test_maps_may_be_in_subfolders(tmp_path, form):
     check(open_maps(write_images(tmp_path, form), NAMES))
 
 
-@pytest.mark.parametrize("pattern", ["{name}_saliency", "Judd_{name}", "maps/{name}/saliency"])
+@pytest.mark.parametrize("pattern", ["{name}_saliency", "Judd_{name}", "maps/{name}/saliency",
+                                     "{name}_" + "s" * 90])
 def test_a_pattern_gives_the_names_of_the_maps(tmp_path, pattern):
     write_images(tmp_path, pattern.replace("{name}", "{}") + ".png")
     check(open_maps(tmp_path, NAMES, pattern))
     with pytest.raises(UserError) as error:
         open_maps(tmp_path, NAMES)
-    assert f"found {pattern.replace('{name}', 'a')}.png, expected a;" in str(error.value)
+    assert f"found {show_names(pattern.replace('{name}', 'a') + '.png')}, expected a;" in str(error.value)
     assert f'--names "{pattern}"' in str(error.value)
 
 
@@ -285,6 +286,14 @@ def test_other_contents_of_an_hdf5_file_are_errors(tmp_path):
         with pytest.raises(UserError, match=f"a.h5.*{name}"):
             maps[name]
     assert maps["good"].shape == (3, 3)
+
+
+def test_names_of_maps_are_escaped_once(tmp_path):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file["a\nb"] = h5py.SoftLink("/a\nb")
+    for name in ("a\nb", "c\nd"):
+        with pytest.raises(UserError, match=f"map '{name[0]}\\\\n{name[2]}' in it"):
+            open_maps(tmp_path / "a.h5")[name]
 
 
 def test_hdf5_without_values_or_with_broken_links_is_an_error(tmp_path):

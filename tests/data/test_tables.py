@@ -86,11 +86,16 @@ def test_lists_in_json_are_one_fixation_per_element(tmp_path):
     assert table.images == ["p0.png", "p0.png", "p1.png"] and table.observers == ["1", "1", "2"]
 
 
+def test_json_of_another_structure_is_an_error_with_an_example(tmp_path):
+    with pytest.raises(UserError, match=r'is not a list of objects; write it as \[{"image": ..., "x": ..., "y": ...}, ...\]$'):
+        read_table(write(tmp_path / "a.json", "[1, 2]"))
+
+
 def test_options_name_other_columns(tmp_path):
     path = write(tmp_path / "a.csv", "who,where x,where y,what\nann,1,2,p0\n")
     table = read_table(path, {"x": "where_x", "y": "Where Y", "observer": "who", "image": "what"})
     assert (table.points.tolist(), table.observers, table.images) == ([[1, 2]], ["ann"], ["p0"])
-    with pytest.raises(UserError, match="has no column 'depth', which the option x= names; it has who, where_x"):
+    with pytest.raises(UserError, match="has no column 'depth', which the option x= names; give one of these: who, where_x"):
         read_table(path, {"x": "depth", "y": "where_y"})
     numbers = write(tmp_path / "b.csv", "9,1,2\n8,3,4\n")
     assert read_table(numbers, {"x": 2.0, "y": 3.0}).points.tolist() == [[1, 2], [3, 4]]

@@ -191,6 +191,14 @@ def test_curves_of_any_length_are_drawn(net, steps, tmp_path):
     assert sheet.shape == (4.5 * canvas.DPI, 8 * canvas.DPI, 3) and has_colour(sheet, figures.COLOURS[net])
 
 
+@pytest.mark.parametrize("text, fault", [("", "has no column lr"), ("epoch,loss\n1,2\n", "has no column lr"),
+                                         ("epoch,lr,loss,val_loss\n", "contains no training")])
+def test_a_log_without_curves_is_an_error_that_deletes_nothing(tmp_path, text, fault):
+    (tmp_path / "log.csv").write_text(text)
+    with pytest.raises(UserError, match=f"{fault}; run make train-shallow$"):
+        figures.curves(tmp_path, tmp_path / "curves.png", "shallow")
+
+
 def test_the_fraction_is_of_the_images_scored_with_both_nets(tmp_path):
     rows = {f"image{i}": [0.1 * i] * 5 for i in range(10)}
     first = write_scores(tmp_path / "a.csv", rows)

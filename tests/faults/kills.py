@@ -2,8 +2,8 @@
 
 A round runs a command, sends it signals at random moments one to four times, and runs it once more to the end. Its
 files must equal those of a run without signals, bit by bit; each stop is one line, and all its processes have ended.
-Between the runs of a round, the dates of its files and the time zone can change. Not compared: Caffe's log (dates, numbers
-of processes), the columns of log.csv with seconds, memory that was measured, and caches of libraries.
+Between the runs of a round, the dates of its files and the time zone can change. Not compared: caffe.log and torch.log
+(dates, numbers of processes), the columns of log.csv with seconds, memory that was measured, and caches of libraries.
 
 A signal can meet Python before it has read our first module, or while Python ends: then Python's own default holds, a
 silent end or its traceback. These are counted apart. Python has read our first module if it catches SIGTERM, which
@@ -37,6 +37,9 @@ TRACKERS = ("resource_tracker",)
 TIMES = ("seconds", "step_seconds")  # columns of log.csv
 UNEQUAL = ("caffe.log", "torch.log")  # files that hold times or numbers of processes
 LIBRARIES = ("env", "caffe", "theano", "matplotlib", "logs")  # in build/: not written by the steps of make, or caches
+# make's line about a recipe that a signal ended; the shell of the recipe turns signals into 128 + their number
+MAKES_SIGNAL = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] (Terminated|Interrupt|Killed|Error (?:130|137|143))$", re.MULTILINE)
+MAKES_ERROR = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] Error 1$", re.MULTILINE)
 LATE = "late"  # the command had ended before the signal, which is not counted
 PYTHON = "python"  # the signal met Python before it had read our first module, or after our last line
 FOLDERS = ("common", "data", "deep", "evaluation", "models", "shallow")
@@ -247,6 +250,7 @@ def catches(process, number=signal.SIGTERM):
 def start(arguments, folder=REPOSITORY, zone=None):
     """Start a command in a session of its own, as a terminal does."""
     environment = {**USER_ENVIRONMENT, "PYTHONFAULTHANDLER": "1", **({"TZ": zone} if zone else {})}
+    environment.pop("MAKEFLAGS", None)  # holds SEED and LONG of `make test-faults`, which are not for another `make`
     return subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
@@ -296,7 +300,8 @@ def fault_of_stop(process, kind, family, ours, errors):
     make = process.args[0] == "make"
     lines = [line for line in errors.splitlines() if line.strip() and not any(text in line for text in IGNORED)
              and not (make and line.startswith(("make: ", "make[")))]
-    stated = sum(line.startswith(LINES) for line in lines) or int(make and "Killed" in errors)  # make names it
+    signals = set(MAKES_SIGNAL.findall(errors)) if make else set()
+    stated = sum(line.startswith(LINES) for line in lines) or int(bool(signals & {"Killed", "Error 137"}))
     silent = -signal.SIGINT, -signal.SIGTERM
     if "Traceback" in errors or "Fatal Python error" in errors:
         if ours or any(map(is_ours, lines)):
@@ -304,9 +309,12 @@ def fault_of_stop(process, kind, family, ours, errors):
         return PYTHON
     if process.returncode in silent and not stated and not (make and ours):
         return "ended without a line" if ours else PYTHON
+    if (process.returncode == 1 or make and MAKES_ERROR.search(errors)) and kind != "kill worker":
+        return f"exit code 1 after {kind}: {' | '.join(lines[-3:])}"
     if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, *((2, *silent) if make else ())):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
-    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not (make and not ours):
+    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not (
+            make and not ours and (signals or process.returncode in silent)):
         return f"no line: {' | '.join(lines[-3:])}"
     if process.returncode in (130, 143, 2, *silent) and stated > 1:
         return f"more than one line: {' | '.join(lines[-3:])}"
@@ -344,6 +352,8 @@ def without_memory(text):
         for table in content.get("tables", []):
             table["rows"] = [row for row in table["rows"] if row["line"] != "measured"]
         return json.dumps(content).encode()
+    if "</tr>" in text:  # a line of index.html can hold a whole table
+        return re.sub(r'<tr class="measured">.*?</tr>', "", text, flags=re.DOTALL).encode()
     return "\n".join(line for line in text.splitlines() if "measured" not in line).encode()
 
 
@@ -445,6 +455,22 @@ def campaign(folder, seed, count, names, report, first=0):
     return totals
 
 
+def _stop(process, kind, rng, reader, errors):
+    """Send a signal to a command and wait for its end; yield the faults."""
+    family, ours = kill(process, kind, rng)
+    try:
+        process.wait(WAIT)
+    except subprocess.TimeoutExpired:
+        stacks(process)
+        reader.join(30)
+        yield f"does not end after {kind}: {' | '.join(''.join(errors).splitlines()[-80:])}"
+    reader.join(30)
+    if reader.is_alive():
+        yield f"its pipe is still open after {kind}"
+    elif fault := fault_of_stop(process, kind, family, ours, errors[0]):
+        yield fault if fault == PYTHON else f"{kind}: {fault}"
+
+
 def _round(scenario, out, kinds, rng, clock=None):
     """Run a command with signals and then to the end; yield the faults."""
     scenario.begin()
@@ -457,19 +483,10 @@ def _round(scenario, out, kinds, rng, clock=None):
             process.wait(rng.uniform(0.05, 1.1) * scenario.seconds)
         if process.poll() is not None:
             scenario.seconds = min(scenario.seconds, time.monotonic() - started)  # the machine has less to do now
-            yield LATE
-        family, ours = kill(process, kind, rng)
-        try:
-            process.wait(WAIT)
-        except subprocess.TimeoutExpired:
-            stacks(process)
             reader.join(30)
-            yield f"does not end after {kind}: {' | '.join(''.join(errors).splitlines()[-80:])}"
-        reader.join(30)
-        if reader.is_alive():
-            yield f"its pipe is still open after {kind}"
-        elif fault := fault_of_stop(process, kind, family, ours, errors[0]):
-            yield fault if fault == PYTHON else f"{kind}: {fault}"
+            yield f"failed without a signal: {''.join(errors)[-300:]}" if process.returncode else LATE
+        else:  # the number of an ended command could belong to another process
+            yield from _stop(process, kind, rng, reader, errors)
         if clock in DATES and out.is_dir():
             set_dates(out / "build" if (out / "build").is_dir() else out, DATES[clock])
     failure, _ = run_whole(scenario.arguments, zone=zone)

@@ -54,13 +54,14 @@ def test_faults_of_a_reader_are_reported(tmp_path, monkeypatch, fault):
 
 
 def test_a_bad_stop_is_reported():
-    def stop(code, ours=False):
+    def stop(code, ours=False, kind="kill worker"):
         process = kills.start([sys.executable, "-c", code])
         errors = process.communicate()[1]
-        return kills.fault_of_stop(process, "kill", {}, ours, errors)
+        return kills.fault_of_stop(process, kind, {}, ours, errors)
 
     for ours in (True, False):
         assert stop("import sys; sys.exit('error: a: b; c')", ours) is None
+        assert stop("import sys; sys.exit('error: a: b; c')", ours, "terminate").startswith("exit code 1 after terminate")
         assert stop("import sys; sys.exit('what')", ours).startswith("no line")
         assert stop("import os; os._exit(77)", ours).startswith("exit code 77")
         assert stop("import sys; print('stopped: a\\nstopped: b', file=sys.stderr); sys.exit(143)", ours).startswith("more than one")
@@ -72,6 +73,35 @@ def test_a_bad_stop_is_reported():
               "import os, signal; signal.signal(2, signal.SIG_DFL); os.kill(os.getpid(), 2)", "raise KeyboardInterrupt")
     assert [(stop(code, ours=True) or "").split(":")[0] for code in silent] == ["ended without a line"] * 2 + ["traceback"]
     assert [stop(code) for code in silent] == [kills.PYTHON] * 3
+
+
+@pytest.mark.parametrize("recipe, kind, expected", [
+    ("@kill -KILL $$$$", "kill worker", (None, None)), ("@kill -TERM $$$$", "terminate", (None, "no line")),
+    ("@kill -INT $$$$", "Ctrl-C", (None, "no line")), ("@echo 'stopped: a; b' >&2; exit 143", "terminate", (None, None)),
+    ("@echo 'error: a: b; c' >&2; exit 1", "kill worker", (None, None)),
+    ("@echo 'error: a: b; c' >&2; exit 1", "terminate", ("exit code 1 after terminate",) * 2),
+    (None, "terminate", ("no line",) * 2)])
+def test_only_the_lines_of_make_about_signals_count(tmp_path, recipe, kind, expected):
+    (tmp_path / "Makefile").write_text(f"a:\n\t{recipe}\n" if recipe else "a: b\n")  # else: no rule to make b
+    process = kills.start(["make", "-C", tmp_path])
+    errors = process.communicate()[1]
+    faults = [kills.fault_of_stop(process, kind, {}, ours, errors) for ours in (False, True)]
+    assert tuple(fault and fault.partition(":")[0] for fault in faults) == expected, errors
+
+
+def test_only_the_measured_rows_of_tables_are_not_compared():
+    page = '<table><tr class="measured"><td>{}</td></tr><tr class="counted"><td>measured {}</td></tr></table>'
+    assert kills.without_memory(page.format(1, 2)) == kills.without_memory(page.format(3, 2))
+    assert kills.without_memory(page.format(1, 2)) != kills.without_memory(page.format(1, 3))
+    for row in ("| a | measured | {} |", "a,measured,{}", "a & measured & {}"):
+        assert kills.without_memory(f"b\n{row.format(1)}") == kills.without_memory(f"b\n{row.format(2)}")
+        assert kills.without_memory(f"b\n{row.format(1)}") != kills.without_memory(f"c\n{row.format(1)}")
+
+
+def test_a_command_that_fails_without_a_signal_is_reported(tmp_path):
+    scenario = kills.Scenario([sys.executable, "-c", "raise SystemExit('error: a: b; c')"], lambda: None, {}, 60)
+    faults = list(kills._round(scenario, tmp_path, ["kill"], random.Random(1)))
+    assert faults == ["failed without a signal: error: a: b; c\n", "the repeated command failed: error: a: b; c\n"]
 
 
 def test_a_process_that_has_read_our_first_module_is_recognised():

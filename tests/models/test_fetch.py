@@ -192,6 +192,22 @@ def test_a_fault_of_the_disk_is_not_tried_again(server, card, tmp_path, file, ta
     assert len(server.requests) == 1 and "cannot be downloaded" not in str(raised.value)
 
 
+@pytest.mark.parametrize("size", [1, 8000, 1 << 20])  # less and more than Python's buffer
+def test_a_full_disk_is_an_error_for_blocks_of_any_size(size):
+    with pytest.raises(UserError, match="^/dev/full: No space left on device; free some space"), \
+            fetch._open_writer("/dev/full", "wb") as write:
+        write(bytes(size))
+
+
+def test_blocks_of_any_size_are_written_whole(tmp_path):
+    with fetch._open_writer(tmp_path / "a", "wb") as write:
+        for block in (b"a", b"", b"b" * 3_000_000):
+            write(block)
+    with fetch._open_writer(tmp_path / "a", "ab") as write:
+        write(b"c")
+    assert (tmp_path / "a").read_bytes() == b"a" + b"b" * 3_000_000 + b"c"
+
+
 @pytest.mark.parametrize("tag", [b"\xff\xfe", b'"one"\r\nHost: other', b"", bytes(9)])
 def test_a_damaged_tag_starts_the_download_again(server, card, tmp_path, tag):
     (tmp_path / "out").mkdir()
