@@ -150,7 +150,7 @@ def test_low_precision_changes_the_losses_little():
 def train(prepared, run, *options, engine="torch"):
     device = ("--device", "cpu") if engine == "torch" else ()
     return ("shallow.train", "--data", prepared, "--run", run, "--batch", "8", "--epochs", "3", "--dropout", "0.5",
-            "--conv3-filters", "64", "--engine", engine, *device, *options)
+            "--conv3-filters", "64", "--learning-rate", "0.2", "0.02", "--engine", engine, *device, *options)
 
 
 def interrupt(arguments):
