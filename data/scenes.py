@@ -95,7 +95,7 @@ class Scene:
 
 
 def sample_scene(rng):
-    """Sample a scene with people or signs; there is one at least, unless no place for it is found (never seen).
+    """Sample a scene with people or signs; there is one at least, except where none of TRIES places is free.
 
     Parameters
     ----------

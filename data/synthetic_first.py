@@ -46,17 +46,7 @@ def sample_objects(rng):
 
 
 def render_image(key):
-    """Render one image.
-
-    Parameters
-    ----------
-    key : tuple of int
-        Seed of the scene; the same key gives the same image, and `simulate_fixations` gives its fixations.
-
-    Returns
-    -------
-    uint8 (480, 640, 3), RGB
-    """
+    """Render one image of the first edition; arguments and result as of `data.synthetic.render_image`."""
     import cv2
 
     scene = sample_objects(np.random.default_rng(key))
@@ -74,17 +64,7 @@ def render_image(key):
 
 
 def simulate_fixations(key):
-    """Simulate the fixations of all observers on one image.
-
-    Parameters
-    ----------
-    key : tuple of int, as for `render_image`
-
-    Returns
-    -------
-    (float (N, 2), int (N,))
-        (x, y) in pixels, 0-based, a few outside the frame as in real recordings; and the observer of each fixation.
-    """
+    """Simulate fixations of the first edition; arguments and result as of `data.synthetic.simulate_fixations`."""
     scene = sample_objects(np.random.default_rng(key))
     rng = np.random.default_rng((*key, 2))
     weights = np.array([target["contrast"] * np.sqrt(target["radius"]) for target in scene])

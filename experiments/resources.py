@@ -8,11 +8,12 @@ from common.files import read_json, write_text
 from experiments.deep import DROPOUT, variant_text
 from experiments.setup import Table
 from models.memory import RESET, status_kilobytes
+from shallow.settings import PAPER
 
 BATCHES = {"shallow": (1, 8, 64, 512, 2048), "deep": (1, 2, 4, 8)}
 SIZES = ((160, 120), (320, 240), (640, 480), (1280, 960))  # of the deep net's input, one image
 TRAINING_IMAGES = {"SALICON": 8000, "iSUN": 4800}  # 80% of the training images (section 3.2)
-BATCH, EPOCHS, ITERATIONS = 128, 1000, 24_000
+BATCH, EPOCHS, ITERATIONS = PAPER["batch"], PAPER["epochs"], 24_000
 UPDATES, STEPS = 12, 6  # timed trainings: shallow updates, deep iterations
 
 
