@@ -1,6 +1,7 @@
 """Ctrl-C and SIGTERM at moments when they may not raise an exception."""
 import contextlib
 import multiprocessing.resource_tracker
+import os
 import signal
 
 from common.errors import Terminated
@@ -14,12 +15,26 @@ def hold_signals():
 
     The terminal sends Ctrl-C to them, too, and each would print a traceback. Each calls `accept_signals`.
     """
-    multiprocessing.resource_tracker.ensure_running()  # when it starts, it unblocks the signals
+    start_tracker(multiprocessing.resource_tracker)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *WORKER_SIGNALS})
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_tracker(tracker):
+    """Start the process with which `multiprocessing` or loky tracks shared resources, unless it runs; without warnings.
+
+    It is started before signals are blocked, as it unblocks them. After a signal it removes what was left behind, and
+    would write warnings of that below our one line.
+    """
+    before = os.environ.get("PYTHONWARNINGS")
+    os.environ["PYTHONWARNINGS"] = "ignore"
+    try:
+        tracker.ensure_running()
+    finally:
+        os.environ.pop("PYTHONWARNINGS") if before is None else os.environ.update(PYTHONWARNINGS=before)
 
 
 def accept_signals(*others):

@@ -13,7 +13,7 @@ import time
 import warnings
 
 from common.errors import UserError, show_names
-from common.interrupts import accept_signals, hold_signals
+from common.interrupts import accept_signals, hold_signals, start_tracker
 
 CHUNK_SIZE = 256  # items per call of a backend that returns results only when all are complete
 CHECK_SECONDS = 0.5  # between two checks of a worker whether its parent lives
@@ -101,7 +101,7 @@ def _local_results(calls, jobs):
             worker = {"initializer": _start_worker, "initargs": (os.getpid(), _record.fileno())}
             return super().configure(*args, **worker, **kwargs)
 
-    resource_tracker.ensure_running()  # when it starts, it unblocks Ctrl-C
+    start_tracker(resource_tracker)
     try:
         with hold_signals():
             results = joblib.Parallel(n_jobs=jobs, return_as="generator", backend=Backend())(calls)
