@@ -244,6 +244,7 @@ build/predictions/$(SCORED)/shallow/predictions.h5: $(SHALLOW)
 	@$(PY) -m models.predict --net shallow --weights $< $(TEST_DATA) $(SPLIT:%=--split %) --out $(@D)
 
 build/predictions/$(SCORED)/deep/predictions.h5: $(DEEP)
+	@$(if $(GPU),echo 'note: GPU is for training in Caffe; the predictions of a data set are made on the CPU' >&2)
 	@$(PY) -m models.predict --net deep --weights $< $(TEST_DATA) $(SPLIT:%=--split %) --out $(@D)
 
 SCORE = $(PY) -m evaluation.score $(TEST_DATA) $(CROSS) $(SPLIT:%=--split %) --convention $(CONVENTION) $(WORKERS) \

@@ -6,6 +6,7 @@ in a process of its own, so that a mistake ends that process and the next layer 
 import difflib
 import math
 import multiprocessing
+import signal
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -71,7 +72,9 @@ def list_layers(path, phase="TRAIN", shapes=None):
         return [], [Fault(1, "has no layer; give a file with a net, such as deep/deploy.prototxt")]
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "layers.json", Path(folder) / "caffe.log"
-        run_in_subprocess(_check_net, (text, phase, shapes or {}, str(out), str(log)), log)
+        run_in_subprocess(_check_net, (text, phase, shapes or {}, str(out), str(log)), log, killed=(
+            f"{path}: the check of the net was killed, probably for lack of memory; close other programs, or make the "
+            "batches and the layers smaller"))
         if not out.is_file():
             raise UserError(f"{path}: Caffe could not be run; run `make caffe`")
         result = read_json(out)
@@ -251,6 +254,8 @@ class _Builder:
             child.join()
             if out.is_file():
                 return read_json(out), None
+            if child.exitcode == -signal.SIGKILL:
+                return None, "killed, probably for lack of memory"
             return None, fatal_message(self.log, before) or "no reason given"
 
 

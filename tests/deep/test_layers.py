@@ -1,10 +1,13 @@
 """The list of a net's layers has Caffe's sizes, and names the mistakes at which Caffe stops, by line."""
 import json
 import math
+import os
+import signal
 
 import pytest
 
 from common.errors import UserError
+from deep import layers
 from deep.backend import load_caffe
 from deep.layers import has_phases, list_layers
 from deep.prototxt import DEPLOY, SOLVER, TRAIN_VAL, read_fields
@@ -172,3 +175,22 @@ def test_files_that_are_no_nets_give_one_line(tmp_path):
     assert "a setting of a solver; give the prototxt of the net" in fault.text and fault.line == 4
     process = command("deep.summary", write(tmp_path / "empty.prototxt", ""))
     assert "empty.prototxt:1: has no layer" in process.stderr and process.returncode == 1
+
+
+def kill_itself(*_):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_check_names_the_net(monkeypatch):
+    """As the system does when memory runs out."""
+    monkeypatch.setattr(layers, "_check_net", kill_itself)
+    with pytest.raises(UserError, match=r"deploy\.prototxt: the check of the net was killed, .* close other programs"):
+        list_layers(DEPLOY)
+
+
+def test_a_killed_check_of_one_layer_names_the_layer(tmp_path, monkeypatch):
+    monkeypatch.setattr(layers, "_write_sizes", kill_itself)
+    out, log = tmp_path / "layers.json", tmp_path / "caffe.log"
+    log.touch()
+    layers._check_net(INPUT, "TRAIN", {}, str(out), str(log))
+    assert "layer 'data': Caffe stops with 'killed, probably for lack of memory'" in json.loads(out.read_text())["faults"][0][1]

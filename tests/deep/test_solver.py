@@ -228,7 +228,8 @@ def test_every_setting_of_the_solver_can_be_overridden():
     ("stepsizes=5", "no field named \"stepsizes\""), ("stepsize=many", "give NAME=VALUE"), ("stepsize", "give NAME=VALUE"),
     ("snapshot=0", "snapshot is 0 and must be at least 1"), ("base_lr=nan", "base_lr is nan"), ("test_iter=0", r"test_iter is \[0\]"),
     ("iter_size=0", "iter_size is 0 and must be at least 1"), ("net=mine.prototxt", "the run folder determines net"),
-    ("snapshot_format=HDF5", "the run folder determines snapshot_format")])
+    ("snapshot_format=HDF5", "the run folder determines snapshot_format"),
+    ("solver_mode=GPU", "and give --gpu 0 for a card")])
 def test_an_invalid_override_is_named(override, complaint):
     with pytest.raises(UserError, match=complaint):
         resolve_with(override)
