@@ -3,12 +3,14 @@
 The clock of the system itself is not changed: that would need root and would disturb other programs.
 """
 import os
+import time
 
 import numpy as np
 import pytest
 
 from common.runs import Log, read_log
 from evaluation.figures import curves
+from models import exports
 from tests.conftest import USER_ENVIRONMENT, command
 from tests.faults import kills
 
@@ -80,3 +82,13 @@ def test_a_log_whose_times_and_iterations_run_backwards_is_drawn_and_continued(t
     Log(tmp_path / "log.csv", columns, done=2).write(iteration=3, lr=0.1, loss=0.65, seconds=-7)
     assert [(row["iteration"], row["seconds"]) for row in read_log(tmp_path / "log.csv")] == [
         (1, 100), (2, -50), (2, -1e9), (3, -7)]
+
+
+@pytest.mark.parametrize("year", [1970, 2110])
+def test_an_archive_of_maps_does_not_depend_on_the_clock(tmp_path, monkeypatch, year):
+    """The format of zip has dates from 1980 to 2107 only; a computer without a clock starts in 1970."""
+    for folder in ("now", "then"):
+        with exports.open_export("mit300", exports.export_path("mit300", tmp_path / folder, "net"), "net") as write:
+            write("i1", np.zeros((4, 5)))
+        monkeypatch.setattr(time, "localtime", lambda *_: time.struct_time((year, 1, 1, 0, 0, 0, 3, 1, 0)))
+    assert (tmp_path / "now/net.zip").read_bytes() == (tmp_path / "then/net.zip").read_bytes()
