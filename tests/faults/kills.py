@@ -37,6 +37,7 @@ UNEQUAL = ("caffe.log", "torch.log")  # files that hold times or numbers of proc
 LIBRARIES = ("env", "caffe", "theano", "matplotlib", "logs")  # in build/: not written by the steps of make, or caches
 # make's line about a recipe that a signal ended; the shell of the recipe turns signals into 128 + their number
 MAKES_SIGNAL = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] (Terminated|Interrupt|Killed|Error (?:130|137|143))$", re.MULTILINE)
+MAKES_TARGET = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[[^:\]]+:\d+: ([^\]]+)\]", re.MULTILINE)
 MAKES_ERROR = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] Error 1$", re.MULTILINE)
 LATE = "late"  # the command had ended before the signal, which is not counted
 PYTHON = "python"  # the signal met Python before it had read our first module, or after our last line
@@ -314,7 +315,7 @@ def fault_of_stop(process, kind, family, ours, errors):
     if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, *((2, *silent) if make else ())):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
     if process.returncode in (1, 130, 143, 2, *silent) and not stated and not (
-            make and not ours and (signals or process.returncode in silent)):
+            make and (signals or process.returncode in silent) and (not ours or step_is_complete(process, errors))):
         return f"no line: {' | '.join(lines[-3:])}"
     if process.returncode in (130, 143, 2, *silent) and stated > 1:
         return f"more than one line: {' | '.join(lines[-3:])}"
@@ -325,6 +326,15 @@ def fault_of_stop(process, kind, family, ours, errors):
             return None
         time.sleep(0.1)
     return f"left behind: {' | '.join(left)[:300]}"
+
+
+def step_is_complete(process, errors):
+    """Return True if the command that a signal met had already written what `make` asked for, so it had no line to write.
+
+    The shell between them is interrupted too, so that `make` reports a signal though the command ended with code 0.
+    """
+    folder, targets = Path(process.args[process.args.index("-C") + 1]), MAKES_TARGET.findall(errors)
+    return bool(targets) and all((folder / target).is_file() for target in targets)
 
 
 def digest(folder):

@@ -77,12 +77,13 @@ def test_a_bad_stop_is_reported():
 
 @pytest.mark.parametrize("recipe, kind, expected", [
     ("@kill -KILL $$$$", "kill worker", (None, None)), ("@kill -TERM $$$$", "terminate", (None, "no line")),
-    ("@kill -INT $$$$", "Ctrl-C", (None, "no line")), ("@echo 'stopped: a; b' >&2; exit 143", "terminate", (None, None)),
+    ("@kill -INT $$$$", "Ctrl-C", (None, "no line")), ("@touch a; kill -INT $$$$", "Ctrl-C", (None, None)),
+    ("@echo 'stopped: a; b' >&2; exit 143", "terminate", (None, None)),
     ("@echo 'error: a: b; c' >&2; exit 1", "kill worker", (None, None)),
     ("@echo 'error: a: b; c' >&2; exit 1", "terminate", ("exit code 1 after terminate",) * 2),
     (None, "terminate", ("no line",) * 2)])
 def test_only_the_lines_of_make_about_signals_count(tmp_path, recipe, kind, expected):
-    (tmp_path / "Makefile").write_text(f"a:\n\t{recipe}\n" if recipe else "a: b\n")  # else: no rule to make b
+    (tmp_path / "Makefile").write_text(f".PRECIOUS: a\na:\n\t{recipe}\n" if recipe else "a: b\n")  # else: no rule to make b
     process = kills.start(["make", "-C", tmp_path])
     errors = process.communicate()[1]
     faults = [kills.fault_of_stop(process, kind, {}, ours, errors) for ours in (False, True)]
