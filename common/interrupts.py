@@ -1,10 +1,10 @@
 """Ctrl-C and SIGTERM at moments when they may not raise an exception."""
 import contextlib
 import multiprocessing.resource_tracker
-import os
 import signal
 
 from common.errors import Terminated
+from common.machine import environment
 
 WORKER_SIGNALS = signal.SIGTERM, signal.SIGALRM  # alarm: a signal that `common.errors` has deferred
 
@@ -24,17 +24,18 @@ def hold_signals():
 
 
 def start_tracker(tracker):
-    """Start the process with which `multiprocessing` or loky tracks shared resources, unless it runs; without warnings.
+    """Start the resource tracker of `multiprocessing` or of loky, if it is not running, with its warnings off.
 
-    It is started before signals are blocked, as it unblocks them. After a signal it removes what was left behind, and
-    would write warnings of that below our one line.
+    Call this before signals are blocked: the start of a tracker unblocks them. When a command has ended, the tracker
+    removes semaphores that were left behind. Its warning would follow the line of a signal. Those who start Python with
+    -W still see it.
+
+    Parameters
+    ----------
+    tracker : module with the function ensure_running
     """
-    before = os.environ.get("PYTHONWARNINGS")
-    os.environ["PYTHONWARNINGS"] = "ignore"
-    try:
+    with environment(PYTHONWARNINGS="ignore"):
         tracker.ensure_running()
-    finally:
-        os.environ.pop("PYTHONWARNINGS") if before is None else os.environ.update(PYTHONWARNINGS=before)
 
 
 def accept_signals(*others):

@@ -223,8 +223,8 @@ def _parse_overrides(overrides):
         if name in RESERVED_FIELDS:
             raise UserError(f"--set {override}: the run folder determines {name}; leave this option out")
         if name == "solver_mode":
-            raise UserError(f"--set {override}: Caffe trains on the processor, or on the graphics card of --gpu; leave "
-                            "this option out, and give --gpu 0 for a card (GPU=0 with make)")
+            raise UserError(f"--set {override}: other options set the device; leave this option out, and for a "
+                            "graphics card give --gpu 0 (GPU=0 with make), or with --engine torch --device cuda")
         first_error = None
         for text in (f"{name}: {value}", f'{name}: "{value}"'):  # a number or an enum value; a string
             try:

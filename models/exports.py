@@ -79,8 +79,11 @@ def open_export(challenge, path, model):
         yield lambda name, saliency: _write_mat(path / f"{name}.mat", saliency)
     elif challenge == "mit300":
         with atomic(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
-            # ZipInfo has a fixed date: the clock's would fail before 1980, and two exports would differ
-            yield lambda name, saliency: archive.writestr(zipfile.ZipInfo(f"{model}/{name}.jpg"), _encode(saliency, "JPEG"))
+            def write(name, saliency):
+                # ZipInfo has a fixed date. The date of today would fail before 1980, and make two equal exports differ
+                archive.writestr(zipfile.ZipInfo(f"{model}/{name}.jpg"), _encode(saliency, "JPEG"))
+
+            yield write
     else:
         with atomic(path) as scratch, open(scratch, "w", encoding="ascii") as file:
             separator = "["

@@ -1,6 +1,7 @@
 """The list of a net's layers has Caffe's sizes, and names the mistakes at which Caffe stops, by line."""
 import json
 import math
+import multiprocessing
 import os
 import signal
 
@@ -188,9 +189,12 @@ def test_a_killed_check_names_the_net(monkeypatch):
         list_layers(DEPLOY)
 
 
-def test_a_killed_check_of_one_layer_names_the_layer(tmp_path, monkeypatch):
+def test_a_kill_during_the_check_of_one_layer_ends_the_whole_check(tmp_path, monkeypatch):
+    """It is no mistake in the file."""
     monkeypatch.setattr(layers, "_write_sizes", kill_itself)
     out, log = tmp_path / "layers.json", tmp_path / "caffe.log"
     log.touch()
-    layers._check_net(INPUT, "TRAIN", {}, str(out), str(log))
-    assert "layer 'data': Caffe stops with 'killed, probably for lack of memory'" in json.loads(out.read_text())["faults"][0][1]
+    check = multiprocessing.get_context("fork").Process(target=layers._check_net, args=(INPUT, "TRAIN", {}, str(out), str(log)))
+    check.start()
+    check.join()
+    assert check.exitcode == -signal.SIGKILL and not out.exists()

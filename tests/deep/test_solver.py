@@ -218,7 +218,7 @@ def resolve_with(*overrides):
     return resolve_solver(SOLVER, "paper", size=[320, 240], validation_images=1000, seed=1, overrides=overrides)
 
 
-def test_every_setting_of_the_solver_can_be_overridden():
+def test_settings_of_the_solver_can_be_overridden():
     solver = resolve_with("stepsize=500", "type=AdaDelta", "lr_policy=multistep", "stepvalue=3", "clip_gradients=1.5")
     assert (solver["stepsize"], solver["type"], solver["lr_policy"], solver["stepvalue"]) == (500, "AdaDelta", "multistep", [3])
     assert solver["clip_gradients"] == 1.5 and solver["momentum"] == pytest.approx(0.9)
@@ -229,7 +229,7 @@ def test_every_setting_of_the_solver_can_be_overridden():
     ("snapshot=0", "snapshot is 0 and must be at least 1"), ("base_lr=nan", "base_lr is nan"), ("test_iter=0", r"test_iter is \[0\]"),
     ("iter_size=0", "iter_size is 0 and must be at least 1"), ("net=mine.prototxt", "the run folder determines net"),
     ("snapshot_format=HDF5", "the run folder determines snapshot_format"),
-    ("solver_mode=GPU", "and give --gpu 0 for a card")])
+    ("solver_mode=GPU", "other options set the device")])
 def test_an_invalid_override_is_named(override, complaint):
     with pytest.raises(UserError, match=complaint):
         resolve_with(override)

@@ -32,12 +32,12 @@ from tests.conftest import REPOSITORY, USER_ENVIRONMENT, tracked_files
 WAIT = 120  # seconds for a command to end after a signal
 LINES = ("error: ", "interrupted: ", "stopped: ")
 TRACKERS = ("resource_tracker",)
+WARNINGS = re.compile(r"resource_tracker|[a-z]Warning: ")  # in a line that a library wrote
 TIMES = ("seconds", "step_seconds")  # columns of log.csv
 UNEQUAL = ("caffe.log", "torch.log")  # files that hold times or numbers of processes
 LIBRARIES = ("env", "caffe", "theano", "matplotlib", "logs")  # in build/: not written by the steps of make, or caches
 # make's line about a recipe that a signal ended; the shell of the recipe turns signals into 128 + their number
 MAKES_SIGNAL = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] (Terminated|Interrupt|Killed|Error (?:130|137|143))$", re.MULTILINE)
-MAKES_TARGET = re.compile(r"^make(?:\[\d+\])?: \*\*\* \[[^:\]]+:\d+: ([^\]]+)\]", re.MULTILINE)
 MAKES_ERROR = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] Error 1$", re.MULTILINE)
 LATE = "late"  # the command had ended before the signal, which is not counted
 PYTHON = "python"  # the signal met Python before it had read our first module, or after our last line
@@ -177,7 +177,7 @@ def _python_scenarios(source, url):
 QUICK = ("prepare, shallow net", "score", "check", "predict, images", "predict, video", "tables", "figures", "fetch")
 TRAININGS = ("train, deep net", "train, shallow net")
 LONG = (*QUICK, "prepare, deep net", "convert", *TRAININGS, MAKE)
-LEFT = 5  # updates of both trainings of MAKE that each round does; the others are done once, before the rounds
+UPDATES_LEFT = 5  # updates or iterations of the trainings of MAKE in each round; those before are done once
 
 
 def write_checkout(folder, source):
@@ -206,7 +206,7 @@ def write_checkout(folder, source):
         process = start([sys.executable, "-m", f"{net}.train", "--data", f"{prepared}/", "--run", run, "--preset", "demo",
                          *extra], folder)
         log = folder / run / "log.csv"
-        while process.poll() is None and not (log.is_file() and log.read_text().count("\n") > updates - LEFT):
+        while process.poll() is None and not (log.is_file() and log.read_text().count("\n") > updates - UPDATES_LEFT):
             time.sleep(0.05)
         process.terminate()
         errors = process.communicate()[1]
@@ -314,11 +314,15 @@ def fault_of_stop(process, kind, family, ours, errors):
         return f"exit code 1 after {kind}: {' | '.join(lines[-3:])}"
     if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, *((2, *silent) if make else ())):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
-    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not (
-            make and (signals or process.returncode in silent) and (not ours or step_is_complete(process, errors))):
-        return f"no line: {' | '.join(lines[-3:])}"
+    # make reports each command that fails; without a report, its command had ended with code 0, and had no line to write
+    complete = make and process.returncode in silent and "***" not in errors
+    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not complete and not (
+            make and not ours and (signals or process.returncode in silent)):
+        return f"no line: {' | '.join(errors.splitlines()[-4:])}"
     if process.returncode in (130, 143, 2, *silent) and stated > 1:
         return f"more than one line: {' | '.join(lines[-3:])}"
+    if any(map(WARNINGS.search, lines)):
+        return f"a warning of Python: {' | '.join(lines[-3:])}"
     deadline = time.monotonic() + 20
     while time.monotonic() < deadline:
         left = [line for child, line in family.items() if line and command_line(child) == line]
@@ -326,15 +330,6 @@ def fault_of_stop(process, kind, family, ours, errors):
             return None
         time.sleep(0.1)
     return f"left behind: {' | '.join(left)[:300]}"
-
-
-def step_is_complete(process, errors):
-    """Return True if the command that a signal met had already written what `make` asked for, so it had no line to write.
-
-    The shell between them is interrupted too, so that `make` reports a signal though the command ended with code 0.
-    """
-    folder, targets = Path(process.args[process.args.index("-C") + 1]), MAKES_TARGET.findall(errors)
-    return bool(targets) and all((folder / target).is_file() for target in targets)
 
 
 def digest(folder):

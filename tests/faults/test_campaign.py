@@ -64,6 +64,7 @@ def test_a_bad_stop_is_reported():
         assert stop("import sys; sys.exit('error: a: b; c')", ours, "terminate").startswith("exit code 1 after terminate")
         assert stop("import sys; sys.exit('what')", ours).startswith("no line")
         assert stop("import os; os._exit(77)", ours).startswith("exit code 77")
+        assert stop("import warnings, sys; warnings.warn('a'); sys.exit('error: a: b; c')", ours).startswith("a warning")
         assert stop("import sys; print('stopped: a\\nstopped: b', file=sys.stderr); sys.exit(143)", ours).startswith("more than one")
         for module, call in (("common.arrays", "check_size(5, 1)"), ("models.cards", "read_card(5)"),
                              ("deep.solver", "replacements(1, 2)"), ("shallow.settings", "resolve(1)"),
@@ -77,13 +78,13 @@ def test_a_bad_stop_is_reported():
 
 @pytest.mark.parametrize("recipe, kind, expected", [
     ("@kill -KILL $$$$", "kill worker", (None, None)), ("@kill -TERM $$$$", "terminate", (None, "no line")),
-    ("@kill -INT $$$$", "Ctrl-C", (None, "no line")), ("@touch a; kill -INT $$$$", "Ctrl-C", (None, None)),
-    ("@echo 'stopped: a; b' >&2; exit 143", "terminate", (None, None)),
+    ("@kill -INT $$$$", "Ctrl-C", (None, "no line")), ("@kill -INT $$PPID; sleep 0.3", "Ctrl-C", (kills.PYTHON, None)),
+    ("@kill -INT $$PPID; sleep 0.3; exit 130", "Ctrl-C", (kills.PYTHON, "no line")), ("@echo 'stopped: a; b' >&2; exit 143", "terminate", (None, None)),
     ("@echo 'error: a: b; c' >&2; exit 1", "kill worker", (None, None)),
     ("@echo 'error: a: b; c' >&2; exit 1", "terminate", ("exit code 1 after terminate",) * 2),
     (None, "terminate", ("no line",) * 2)])
 def test_only_the_lines_of_make_about_signals_count(tmp_path, recipe, kind, expected):
-    (tmp_path / "Makefile").write_text(f".PRECIOUS: a\na:\n\t{recipe}\n" if recipe else "a: b\n")  # else: no rule to make b
+    (tmp_path / "Makefile").write_text(f"a:\n\t{recipe}\n" if recipe else "a: b\n")  # else: no rule to make b
     process = kills.start(["make", "-C", tmp_path])
     errors = process.communicate()[1]
     faults = [kills.fault_of_stop(process, kind, {}, ours, errors) for ours in (False, True)]
