@@ -2,6 +2,7 @@
 import contextlib
 import multiprocessing.resource_tracker
 import signal
+import threading
 
 from common.errors import Terminated
 from common.machine import environment
@@ -16,11 +17,22 @@ def hold_signals():
     The terminal sends Ctrl-C to them, too, and each would print a traceback. Each calls `accept_signals`.
     """
     start_tracker(multiprocessing.resource_tracker)
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, *WORKER_SIGNALS})
+    signals = signal.SIGINT, *WORKER_SIGNALS
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    # the system can give a signal to another thread, such as one of OpenBLAS; its handler still runs in the main thread
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: handler for number in signals if main and callable(handler := signal.getsignal(number))}
+    held = []
     try:
+        for number in handlers:
+            signal.signal(number, lambda number, _: held.append(number))
         yield
     finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        for number in held:
+            signal.raise_signal(number)
 
 
 def start_tracker(tracker):

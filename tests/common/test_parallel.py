@@ -102,6 +102,18 @@ def test_a_signal_to_the_group_is_one_line(number, code, line, delay):
     assert parent.returncode == code and output.startswith(line) and output.count("\n") == 1, output
 
 
+@pytest.mark.parametrize("number, code, line", [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "stopped: ")])
+def test_held_signals_wait_also_if_another_thread_receives_them(number, code, line):
+    """A process that starts must be given its work, or it ends with a traceback."""
+    text = ("import os, threading, time\nfrom common.errors import run\nfrom common.interrupts import hold_signals\n"
+            "def main():\n    threading.Thread(target=time.sleep, args=(60,), daemon=True).start()\n    with hold_signals():\n"
+            f"        os.kill(os.getpid(), {number:d})\n        time.sleep(0.3)\n        print('given', flush=True)\n"
+            "    print('too late', flush=True)\nrun(main)")
+    process = begin("-c", text, stdout=-1, stderr=-1)
+    output, errors = process.communicate(timeout=60)
+    assert (output, process.returncode) == ("given\n", code) and errors.startswith(line) and errors.count("\n") == 1, errors
+
+
 def test_semaphores_left_behind_by_a_stop_print_no_warning():
     """A signal can arrive after a semaphore is removed and before the tracker is informed; CI once showed the warning."""
     text = ("from common.errors import run\ndef main():\n    from common.parallel import results_of\n"
