@@ -8,7 +8,6 @@ Prints a seed; the same seed repeats a campaign, and each failure names the opti
 import argparse
 import random
 import shutil
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -38,25 +37,44 @@ def main():
         print(f"FAILED {text}", flush=True)
 
     folder = Path(tempfile.mkdtemp(prefix="saliency-faults-"))
-    if args.campaign in ("inputs", "all"):
-        from tests.faults.inputs import campaign
-
-        counts = campaign(folder / "inputs", seed, inputs, args.reader, args.first, report).values()
-        print(f"{sum(sum(count.values()) for count in counts)} damaged inputs: "
-              f"{sum(count['read'] for count in counts)} were read, {sum(count['line'] for count in counts)} were one "
-              f"line, {sum(count['failed'] for count in counts)} failed")
-    if args.campaign in ("kills", "all"):
-        from tests.faults import kills
-
-        names = args.scenario or (kills.LONG if args.long else kills.QUICK)
-        totals = kills.campaign(folder / "kills", seed, signals, names, report, args.first)
-        print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals[kills.PYTHON]} of "
-              "them met Python before it had read our first module, or after our last line")
+    try:
+        if args.campaign in ("inputs", "all"):
+            damage_inputs(folder / "inputs", seed, inputs, args, report)
+        if args.campaign in ("kills", "all"):
+            send_signals(folder / "kills", seed, signals, args, report)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
     if not failures:
         shutil.rmtree(folder)
     print(f"{len(failures)} failures in {time.monotonic() - started:.0f} s" + (f"; files in {folder}" if failures else ""))
     return 1 if failures else 0
 
 
+def damage_inputs(folder, seed, count, args, report):
+    """Run the campaign of damaged files and print its counts."""
+    from tests.faults.inputs import campaign
+
+    counts = campaign(folder, seed, count, args.reader, args.first, report).values()
+    print(f"{sum(sum(count.values()) for count in counts)} damaged inputs: "
+          f"{sum(count['read'] for count in counts)} were read, {sum(count['line'] for count in counts)} were one "
+          f"line, {sum(count['failed'] for count in counts)} failed")
+
+
+def send_signals(folder, seed, count, args, report):
+    """Run the campaign of signals and print its counts."""
+    from tests.faults import kills
+
+    names = args.scenario or (kills.LONG if args.long else kills.QUICK)
+    try:
+        totals = kills.campaign(folder, seed, count, names, report, args.first)
+    finally:
+        kills.end_running()
+    print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals[kills.PYTHON]} of "
+          "them met Python before it had read our first module, or after our last line")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    from common.errors import run
+
+    run(main)

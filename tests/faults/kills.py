@@ -177,6 +177,7 @@ def _python_scenarios(source, url):
 QUICK = ("prepare, shallow net", "score", "check", "predict, images", "predict, video", "tables", "figures", "fetch")
 TRAININGS = ("train, deep net", "train, shallow net")
 LONG = (*QUICK, "prepare, deep net", "convert", *TRAININGS, MAKE)
+RUNNING = []  # the newest command
 UPDATES_LEFT = 5  # updates or iterations of the trainings of MAKE in each round; those before are done once
 
 
@@ -253,8 +254,17 @@ def start(arguments, folder=REPOSITORY, zone=None):
     """Start a command in a session of its own, as a terminal does."""
     environment = {**USER_ENVIRONMENT, "PYTHONFAULTHANDLER": "1", **({"TZ": zone} if zone else {})}
     environment.pop("MAKEFLAGS", None)  # holds SEED and LONG of `make test-faults`, which are not for another `make`
-    return subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    process = subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
+    RUNNING[:] = [process]
+    return process
+
+
+def end_running():
+    """End the command that runs, for a campaign that is itself interrupted."""
+    for process in RUNNING:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def kill(process, kind, rng):

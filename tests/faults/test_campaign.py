@@ -9,7 +9,7 @@ import time
 import pytest
 
 from common.errors import UserError
-from tests.conftest import command
+from tests.conftest import USER_ENVIRONMENT, begin, command
 from tests.faults import inputs, kills
 
 
@@ -164,3 +164,16 @@ def test_the_command_runs_both_campaigns():
     process = command("tests.faults", "all", "--seed", "5", "--inputs", "52", "--kills", "2", "--scenario", "tables")
     assert process.returncode == 0, process.stdout + process.stderr
     assert "seed 5" in process.stdout and "52 damaged inputs" in process.stdout and "2 signals in" in process.stdout
+
+
+def test_an_interrupted_campaign_leaves_neither_files_nor_commands(tmp_path, monkeypatch):
+    monkeypatch.setitem(USER_ENVIRONMENT, "TMPDIR", str(tmp_path))
+    process = begin("-m", "tests.faults", "kills", "--scenario", "score", stdout=-1, stderr=-1)
+    deadline = time.monotonic() + 60
+    while not (family := [child for child in kills.descendants(process.pid) if "evaluation.score" in kills.command_line(child)]):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    errors = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and errors.startswith("interrupted: ") and errors.count("\n") == 1, errors
+    assert list(tmp_path.iterdir()) == [] and not any(map(kills.command_line, family))
