@@ -265,6 +265,7 @@ def end_running():
     for process in RUNNING:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
 
 def kill(process, kind, rng):
