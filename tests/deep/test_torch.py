@@ -56,7 +56,12 @@ def test_outputs_and_image_gradients_equal_caffe(nets, images, height, width):
     with torch.no_grad():
         outputs = [exact(torch.from_numpy(data + sign * step * change)) for sign in (1, -1)]
     slope = float(((outputs[0] - outputs[1]) * torch.from_numpy(direction)).sum()) / (2 * step)
-    assert (inputs.grad.numpy() * change).sum() == pytest.approx(slope, rel=1e-3)
+    exact_inputs = torch.from_numpy(data).double().requires_grad_()
+    exact(exact_inputs).backward(torch.from_numpy(direction))
+    assert float((exact_inputs.grad.numpy() * change).sum()) == pytest.approx(slope, rel=1e-3)
+    # In float32, a value next to zero can be on the other side of a ReLU: 0.02 in the narrow image on a processor without
+    # AVX-512, 1e-6 without such a value.
+    assert relative_error(inputs.grad, exact_inputs.grad.numpy()) < 5e-2
 
 
 # a weight decay of 3, because that of the file hardly changes the weights in 20 iterations
