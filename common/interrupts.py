@@ -14,7 +14,8 @@ WORKER_SIGNALS = signal.SIGTERM, signal.SIGALRM  # alarm: a signal that `common.
 def hold_signals():
     """Hold back Ctrl-C and SIGTERM in a `with` block that starts processes; these start with the signals blocked.
 
-    The terminal sends Ctrl-C to them, too, and each would print a traceback. Each calls `accept_signals`.
+    The terminal sends Ctrl-C to them, too, and each would print a traceback. Each calls `accept_signals`. A signal that
+    arrives in the block takes effect at its end.
     """
     start_tracker(multiprocessing.resource_tracker)
     signals = signal.SIGINT, *WORKER_SIGNALS

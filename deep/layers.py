@@ -255,7 +255,7 @@ class _Builder:
             child.join()
             if out.is_file():
                 return read_json(out), None
-            if child.exitcode == -signal.SIGKILL:  # no mistake of the net: this check ends, too
+            if child.exitcode == -signal.SIGKILL:  # not a mistake in the net: see `list_layers`
                 os.kill(os.getpid(), signal.SIGKILL)
             return None, fatal_message(self.log, before) or "no reason given"
 

@@ -17,14 +17,16 @@ DEMO_STEPSIZE = 120
 DEMO_VALIDATION_IMAGES = 20
 DEFAULT_TYPE = "SGD"  # Caffe's
 REQUIRED_FIELDS = ("lr_policy", "momentum", "weight_decay", "base_lr", "max_iter", "test_interval", "snapshot")
-# The run folder determines these fields: paths and formats of files.
-RESERVED_FIELDS = {"net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state",
-                   "test_state", "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights", "device_id"}
+DEVICE_FIELDS = {"solver_mode", "device_id"}
+# The run determines these fields: paths and formats of files, and the device.
+RESERVED_FIELDS = DEVICE_FIELDS | {
+    "net", "net_param", "train_net", "test_net", "train_net_param", "test_net_param", "train_state", "test_state",
+    "snapshot_prefix", "snapshot_format", "snapshot_after_train", "weights"}
 # they decide the weights, so that a run is comparable with the paper's only if they are equal
 DECISIVE_FIELDS = ("type", "max_iter", "base_lr", "lr_policy", "gamma", "stepsize", "momentum", "weight_decay",
                    "iter_size")
 # reserved, but allowed in solver files: the run's own values replace them
-REPLACED_FIELDS = {"net", "train_net", "test_net", "snapshot_prefix"}
+REPLACED_FIELDS = {"net", "train_net", "test_net", "snapshot_prefix", "solver_mode"}
 
 
 def resolve_solver(path, preset, size, validation_images, seed, iterations=None, overrides=(), net=TRAIN_VAL):
@@ -206,7 +208,7 @@ def _read_solver(path):
     for name in ("train_net", "test_net"):  # Caffe accepts no more than one net for training, see `write_solver`
         solver.pop(name, None)
     for name in RESERVED_FIELDS.intersection(solver) - REPLACED_FIELDS:
-        raise UserError(f"{path}: sets {name}, which the run folder determines; remove it")
+        raise UserError(f"{path}: sets {name}, which the run determines; remove it")
     for name in REQUIRED_FIELDS:
         if name not in solver:
             raise UserError(f"{path}: does not set {name}; see deep/solver.prototxt for an example")
@@ -221,10 +223,9 @@ def _parse_overrides(overrides):
     for override in overrides:
         name, _, value = override.partition("=")
         if name in RESERVED_FIELDS:
-            raise UserError(f"--set {override}: the run folder determines {name}; leave this option out")
-        if name == "solver_mode":
-            raise UserError(f"--set {override}: other options set the device; leave this option out, and for a "
-                            "graphics card give --gpu 0 (GPU=0 with make), or with --engine torch --device cuda")
+            card = "; for a graphics card, give --gpu 0 (GPU=0 with make), or with --engine torch --device cuda"
+            raise UserError(f"--set {override}: the run determines {name}; leave this option out"
+                            f"{card if name in DEVICE_FIELDS else ''}")
         first_error = None
         for text in (f"{name}: {value}", f'{name}: "{value}"'):  # a number or an enum value; a string
             try:

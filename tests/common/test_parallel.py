@@ -9,6 +9,8 @@ from common.errors import UserError
 from common.parallel import results_of, working_on
 from tests.conftest import begin, command
 
+signals = pytest.mark.parametrize("number, code, line", [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "stopped: ")])
+
 
 def double(number, kill=None):
     working_on(f"image{number}.jpg")
@@ -90,7 +92,7 @@ def test_workers_end_with_a_killed_parent(seconds, delay):
     parent.communicate(timeout=10)  # nobody else holds the pipes
 
 
-@pytest.mark.parametrize("number, code, line", [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "stopped: ")])
+@signals
 @pytest.mark.parametrize("delay", [0, 0.02, 0.05, 0.1, 0.2, 0.3, 1])
 def test_a_signal_to_the_group_is_one_line(number, code, line, delay):
     """As Ctrl-C in a terminal, which reaches the command and its workers."""
@@ -102,7 +104,7 @@ def test_a_signal_to_the_group_is_one_line(number, code, line, delay):
     assert parent.returncode == code and output.startswith(line) and output.count("\n") == 1, output
 
 
-@pytest.mark.parametrize("number, code, line", [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "stopped: ")])
+@signals
 def test_held_signals_wait_also_if_another_thread_receives_them(number, code, line):
     """A process that starts must be given its work, or it ends with a traceback."""
     text = ("import os, threading, time\nfrom common.errors import run\nfrom common.interrupts import hold_signals\n"
@@ -127,7 +129,7 @@ def test_semaphores_left_behind_by_a_stop_print_no_warning():
     assert process.returncode == 130 and output.startswith("interrupted: ") and output.count("\n") == 1, output
 
 
-@pytest.mark.parametrize("number, code, line", [(signal.SIGINT, 130, "interrupted: "), (signal.SIGTERM, 143, "stopped: ")])
+@signals
 @pytest.mark.parametrize("module", ["evaluation.score", "models.predict", "data.check"])
 def test_a_signal_in_the_first_moments_is_one_line(module, number, code, line):
     """While the modules are imported; before Python has reached our code, its own output is none of ours."""

@@ -227,9 +227,9 @@ def test_settings_of_the_solver_can_be_overridden():
 @pytest.mark.parametrize("override, complaint", [
     ("stepsizes=5", "no field named \"stepsizes\""), ("stepsize=many", "give NAME=VALUE"), ("stepsize", "give NAME=VALUE"),
     ("snapshot=0", "snapshot is 0 and must be at least 1"), ("base_lr=nan", "base_lr is nan"), ("test_iter=0", r"test_iter is \[0\]"),
-    ("iter_size=0", "iter_size is 0 and must be at least 1"), ("net=mine.prototxt", "the run folder determines net"),
-    ("snapshot_format=HDF5", "the run folder determines snapshot_format"),
-    ("solver_mode=GPU", "other options set the device")])
+    ("iter_size=0", "iter_size is 0 and must be at least 1"), ("net=mine.prototxt", "the run determines net"),
+    ("snapshot_format=HDF5", "the run determines snapshot_format"),
+    ("solver_mode=GPU", "the run determines solver_mode; leave this option out; for a graphics card, give --gpu 0")])
 def test_an_invalid_override_is_named(override, complaint):
     with pytest.raises(UserError, match=complaint):
         resolve_with(override)
@@ -237,7 +237,7 @@ def test_an_invalid_override_is_named(override, complaint):
 
 @pytest.mark.parametrize("text, complaint", [
     ("base_lr: 0.1\nmomentun: 0.9\n", "mine.prototxt: line 2.*momentun"), ("base_lr: 0.1", "mine.prototxt: does not set lr_policy"),
-    ('train_state { stage: "a" }', "mine.prototxt: sets train_state, which the run folder determines")])
+    ('train_state { stage: "a" }', "mine.prototxt: sets train_state, which the run determines")])
 def test_a_mistake_in_the_solver_file_is_named(tmp_path, text, complaint):
     (tmp_path / "mine.prototxt").write_text(text)
     with pytest.raises(UserError, match=complaint):

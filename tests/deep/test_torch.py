@@ -13,7 +13,7 @@ from deep.solver import resolve_solver, write_solver
 from deep.trainer import create_solver
 from deep.weights import read_caffemodel, read_history, write_caffemodel
 from tests.conftest import begin, command, one_line
-from tests.deep.conftest import run_command_of, run_folder
+from tests.deep.conftest import assert_equal_to_rounding, run_command_of, run_folder
 
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: make torch")
 torch_engine = pytest.importorskip("deep.torch_engine")
@@ -83,8 +83,7 @@ def test_twenty_iterations_equal_those_of_caffe(tmp_path, settings):
     engine.save(model)
     for name, arrays in read_caffemodel(model).items():
         for values, blob in zip(arrays, caffe.net.params[name]):
-            # biases start at 0 and stay small, so that the rounding of all values counts
-            assert relative_error(values, blob.data) < (1e-3 if values.ndim > 1 else 2e-2), name
+            assert_equal_to_rounding(values, blob.data, name)
     image = np.random.default_rng(1).uniform(-1, 1, (1, 3, 24, 32)).astype(np.float32)
     assert relative_error(engine.forward(image), caffe.forward(image)) < 1e-3
     # momentum, and a snapshot of this engine in Caffe

@@ -68,8 +68,9 @@ def send_signals(folder, seed, count, args, report):
     names = args.scenario or (kills.LONG if args.long else kills.QUICK)
     try:
         totals = kills.campaign(folder, seed, count, names, report, args.first)
-    finally:
-        kills.end_running()
+    except KeyboardInterrupt:
+        kills.end_commands()
+        raise
     print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals[kills.PYTHON]} of "
           "them met Python before it had read our first module, or after our last line")
 

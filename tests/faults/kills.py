@@ -177,7 +177,6 @@ def _python_scenarios(source, url):
 QUICK = ("prepare, shallow net", "score", "check", "predict, images", "predict, video", "tables", "figures", "fetch")
 TRAININGS = ("train, deep net", "train, shallow net")
 LONG = (*QUICK, "prepare, deep net", "convert", *TRAININGS, MAKE)
-RUNNING = []  # the newest command
 UPDATES_LEFT = 5  # updates or iterations of the trainings of MAKE in each round; those before are done once
 
 
@@ -254,18 +253,18 @@ def start(arguments, folder=REPOSITORY, zone=None):
     """Start a command in a session of its own, as a terminal does."""
     environment = {**USER_ENVIRONMENT, "PYTHONFAULTHANDLER": "1", **({"TZ": zone} if zone else {})}
     environment.pop("MAKEFLAGS", None)  # holds SEED and LONG of `make test-faults`, which are not for another `make`
-    process = subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
-                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
-    RUNNING[:] = [process]
-    return process
+    return subprocess.Popen([*map(str, arguments)], cwd=folder, text=True, env=environment, errors="replace",
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, start_new_session=True)
 
 
-def end_running():
-    """End the command that runs, for a campaign that is itself interrupted."""
-    for process in RUNNING:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+def end_commands():
+    """End all processes that this one has started, for a campaign that is itself interrupted."""
+    for child in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def kill(process, kind, rng):
@@ -325,10 +324,10 @@ def fault_of_stop(process, kind, family, ours, errors):
         return f"exit code 1 after {kind}: {' | '.join(lines[-3:])}"
     if process.returncode not in (0, 1, 130, 143, -signal.SIGKILL, *((2, *silent) if make else ())):
         return f"exit code {process.returncode}: {' | '.join(lines[-3:])}"
-    # make reports each command that fails; without a report, its command had ended with code 0, and had no line to write
-    complete = make and process.returncode in silent and "***" not in errors
-    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not complete and not (
-            make and not ours and (signals or process.returncode in silent)):
+    # make reports each command that fails: without a report, the command had ended with code 0 and had no line to write
+    quiet = make and (not ours and (signals or process.returncode in silent)
+                      or process.returncode in silent and "***" not in errors)
+    if process.returncode in (1, 130, 143, 2, *silent) and not stated and not quiet:
         return f"no line: {' | '.join(errors.splitlines()[-4:])}"
     if process.returncode in (130, 143, 2, *silent) and stated > 1:
         return f"more than one line: {' | '.join(lines[-3:])}"
