@@ -17,7 +17,8 @@ In the formulas, S is the saliency map, D the density map, and sums run over all
 Source of the definitions: Bylinskii, Judd, Oliva, Torralba, Durand: What do different evaluation metrics ...
 (PAMI 2019, arXiv 1604.03605), and the benchmark's code as of 2016-10.
 """
-from functools import cached_property
+import functools
+import sys
 
 import numpy as np
 
@@ -59,28 +60,28 @@ class Map:
             raise ValueError(f"NaN or infinity in the {name}; predict or load it again")
         self.mean = self.total / self.size
 
-    @cached_property
+    @functools.cached_property
     def minimum(self):
         """Return the lowest value."""
         return float(self.flat.min())
 
-    @cached_property
+    @functools.cached_property
     def maximum(self):
         """Return the highest value."""
         return float(self.flat.max())
 
-    @cached_property
+    @functools.cached_property
     def constant(self):
         """Return True if all pixels are equal."""
         few = self.flat[::max(1, self.size // 64)]  # these usually differ already, which saves a pass over the map
         return bool((few == few[0]).all()) and self.minimum == self.maximum
 
-    @cached_property
+    @functools.cached_property
     def sum_above_minimum(self):
         """Return sum(S - min S)."""
         return float(sum(block.sum() for block in self.blocks(minus=self.minimum)))
 
-    @cached_property
+    @functools.cached_property
     def sum_of_squares(self):
         """Return sum((S - mean S)^2)."""
         with np.errstate(over="ignore"):
@@ -306,8 +307,6 @@ def emd(saliency, density):
         Cubic weights can make a bin slightly negative. The cost of transport depends only on the difference
         of the maps and is still defined.
     """
-    import ot
-
     saliency, density = _maps(saliency, density)
     p, q = imresize(saliency.values, EMD_SCALE), imresize(density.values, EMD_SCALE)
     if not (p.sum() and q.sum()):
@@ -320,7 +319,24 @@ def emd(saliency, density):
         return 0.0
     distance = np.sqrt(((sources[:, None, :] - sinks[None, :, :]) ** 2).sum(axis=2).astype(np.float64))
     moved = supply.sum()
-    return float(ot.emd2(supply / moved, demand / demand.sum(), distance, numItermax=10_000_000) * moved)
+    cost = _optimal_transport().emd2(supply / moved, demand / demand.sum(), distance, numItermax=10_000_000)
+    return float(cost * moved)
+
+
+@functools.cache
+def _optimal_transport():
+    """Return the module of POT; without the libraries that it would import only because they are installed.
+
+    PyTorch alone takes two seconds, in each process that scores images. A library that the program itself has
+    imported before stays in use.
+    """
+    from common.machine import environment
+
+    libraries = {"torch": "PYTORCH", "jax": "JAX", "cupy": "CUPY", "tensorflow": "TENSORFLOW"}
+    with environment(**{f"POT_BACKEND_DISABLE_{name}": "1" for module, name in libraries.items()
+                        if module not in sys.modules}):
+        import ot
+    return ot
 
 
 def auc_judd(saliency, fixations, jitter=True, rng=None):

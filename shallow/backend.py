@@ -2,16 +2,18 @@
 
     from shallow.backend import lasagne, theano, tensor
 
-Import these names from here, never from the packages. Three problems are solved here:
+Import these names from here, never from the packages. Four problems are solved here:
 
 * Without `blas.ldflags`, Theano reads an attribute that NumPy no longer has.
 * Lasagne 0.1 imports `theano.tensor.signal.downsample`, which is called `pool` in Theano 1.0.
 * Both print warnings that only their authors could remove.
+* Each process compiles two of Theano's operations again (`_stable_versions`).
 
 Without a C++ compiler, Theano falls back to Python code that fails on this NumPy. So a missing compiler is an
 error.
 """
 import functools
+import hashlib
 import os
 import re
 import shutil
@@ -73,6 +75,23 @@ def _compile_with(paths):
     GCC_compiler.compile_str = staticmethod(compile_with_paths)
 
 
+def _stable_versions():
+    """Make Theano find two operations in its cache that it would compile again in each process, which takes seconds.
+
+    The version of an operation from C files is Python's hash of the code, which differs between processes since Python
+    3.3. And a list of properties that is empty counts as a missing version, so ScalarFromTensor gets one property.
+    """
+    from theano.gof.op import COp
+    from theano.tensor.basic import ScalarFromTensor
+
+    def c_code_cache_version(self):
+        code = hashlib.sha256("\0".join(self.func_codes).encode()).hexdigest()
+        return (code, self.params_type.c_code_cache_version()) if hasattr(self, "params_type") else (code,)
+
+    COp.c_code_cache_version = c_code_cache_version
+    ScalarFromTensor.__props__ = ("__module__",)
+
+
 def _explain(error):
     """Return the UserError for an error of Theano when it is imported, or the error itself if it is another one."""
     text = str(error)
@@ -102,6 +121,7 @@ def _import():
 
             if paths:
                 _compile_with(paths)
+            _stable_versions()
             import theano.tensor.signal.pool as pool
 
             downsample = types.ModuleType("theano.tensor.signal.downsample")

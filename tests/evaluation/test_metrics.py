@@ -1,4 +1,6 @@
 """Every metric against a plain implementation of its definition, on random maps with ties."""
+import importlib.util
+
 import numpy as np
 import pytest
 import scipy.optimize
@@ -7,6 +9,7 @@ from hypothesis import strategies as st
 
 from evaluation import metrics
 from evaluation.imresize import imresize
+from tests.conftest import python
 
 EPS = np.finfo(float).eps
 
@@ -132,6 +135,16 @@ def test_emd_of_moved_mass_is_the_distance_it_moved():
     left[96:128, 64:96], right[96:128, 384:416] = 1, 1  # ten bins apart
     assert metrics.emd(left, right) == pytest.approx(10, abs=0.1)  # cubic weights overshoot a little
     assert metrics.emd(left, left) == 0 and metrics.emd(left, 3 * left) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("torch"), reason="PyTorch is not installed (run make torch)")
+@pytest.mark.parametrize("first, loaded", [("", False), ("import torch", True)])
+def test_emd_loads_no_library_that_it_does_not_need(first, loaded):
+    """POT imports PyTorch if it is installed, which takes seconds; the user's environment stays as it was."""
+    process = python("-c", f"import os, sys\n{first}\nimport numpy as np\nfrom evaluation import metrics\n"
+                     "before = dict(os.environ)\nassert metrics.emd(np.eye(64), np.eye(64)[::-1]) > 0\n"
+                     "print('torch' in sys.modules, 'ot' in sys.modules, before == dict(os.environ))")
+    assert process.stdout == f"{loaded} True True\n", process.stderr
 
 
 def test_a_map_of_another_size_is_resized_as_matlab_does():

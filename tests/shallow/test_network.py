@@ -40,6 +40,12 @@ def test_seed_decides_the_initial_weights():
     assert (first == again).all() and (first != other).any()
 
 
+def test_a_net_whose_weights_are_set_afterwards_starts_from_zeros():
+    for parameter in network.named_parameters(network.build(init=None, **SMALL)).values():
+        assert parameter.get_value().dtype == np.float32 and not parameter.get_value().any()
+
+
+
 def forward_in_numpy(parameters, image, pools="2x2"):
     """Compute the net of section 3.1 in float64 for one image (3, n, n)."""
     values = image.astype(np.float64)
@@ -142,3 +148,16 @@ def test_backend_prints_nothing():
             "x = tensor.tensor4()\nf = theano.function([x], lasagne.layers.get_output(network.build(input_size=32, map_size=6), x))")
     process = python("-c", code)
     assert process.returncode == 0 and process.stdout == process.stderr == ""
+
+
+def test_a_second_process_compiles_nothing(tmp_path):
+    """DimShuffle and ScalarFromTensor, which Theano alone compiles again in each process."""
+    code = ("from shallow.backend import tensor, theano\nx, index = tensor.vector(), tensor.lscalar()\n"
+            "f = theano.function([x, index], x.dimshuffle('x', 0)[:, index])\n"
+            "print(sorted({type(node.op).__name__ for node in f.maker.fgraph.toposort()}), f([5, 6, 7], 1))")
+    compiled = []
+    for _ in range(2):
+        process = python("-c", code, THEANO_FLAGS=f"base_compiledir={tmp_path}")
+        assert "'DimShuffle', 'ScalarFromTensor'" in process.stdout and "[6.]" in process.stdout, process.stderr
+        compiled.append({path.parent.name for path in tmp_path.rglob("key.pkl")})
+    assert len(compiled[0]) >= 2 and compiled[0] == compiled[1]
