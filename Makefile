@@ -307,7 +307,7 @@ try: | $(READY_ENV)
 # ---- Tests -----------------------------------------------------------------------------------------------------------
 
 test: | $(READY_ENV) $(READY_CAFFE)
-	@$(PY) -m pytest
+	@$(PY) -m pytest --numprocesses logical --maxprocesses 4 --dist worksteal
 
 test-caffe: | $(if $(CUDA),$(READY_ENV),$(READY_CAFFE))
 	@deep/caffe/build.sh test

@@ -20,7 +20,6 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 USER_ENVIRONMENT = dict(os.environ)
 REPOSITORY = Path(__file__).resolve().parents[1]
 OSIE = REPOSITORY.parent / "shared" / "osie"
-OUTCOMES = {}  # of the tests of this session, by "FILE::NAME", with parameters
 
 
 def tracked_files():
@@ -33,13 +32,19 @@ def tracked_files():
                   if (REPOSITORY / name).is_file() and not name.startswith(("build/", ".pytest_cache/", ".hypothesis/")))
 
 
-def pytest_runtest_logreport(report):
-    if report.when == "call" or report.outcome != "passed":
-        OUTCOMES[report.nodeid] = report.outcome
+def failed_claims(failed):
+    """A line for each claim of the ledger that names one of these tests, list of str; with or without parameters."""
+    from evaluation.claims import named_tests, read_ledger
+
+    names = {test.partition("[")[0] for test in failed}
+    return [f"claim {row['number']} of the ledger is not shown by this run: {name} failed"
+            for row in read_ledger() for name in named_tests(row) if name in names]
 
 
-def pytest_collection_modifyitems(items):
-    items.sort(key=lambda item: item.name == "test_the_tests_of_the_ledger_pass")  # that one last, the others as they were
+def pytest_terminal_summary(terminalreporter):
+    reports = [report for outcome in ("failed", "error") for report in terminalreporter.stats.get(outcome, ())]
+    for line in failed_claims(report.nodeid for report in reports):
+        terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

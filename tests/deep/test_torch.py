@@ -109,21 +109,21 @@ def test_files_are_those_of_caffe(tmp_path, deep_weights):
             np.testing.assert_array_equal(values, blob.data)
 
 
-def train(prepared, run, *options, engine="torch"):
+def train(prepared_small, run, *options, engine="torch"):
     device = ("--device", "cpu") if engine == "torch" else ()
-    return "deep.train", "--data", prepared, "--run", run, "--iterations", "4", "--engine", engine, *device, *options
+    return "deep.train", "--data", prepared_small, "--run", run, "--iterations", "4", "--engine", engine, *device, *options
 
 
 @pytest.mark.slow
-def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(prepared, tmp_path):
-    assert command(*train(prepared, tmp_path / "whole")).returncode == 0
-    process = begin("-m", *train(prepared, tmp_path / "broken"), stderr=subprocess.PIPE)
+def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(prepared_small, tmp_path):
+    assert command(*train(prepared_small, tmp_path / "whole")).returncode == 0
+    process = begin("-m", *train(prepared_small, tmp_path / "broken"), stderr=subprocess.PIPE)
     while not (log := tmp_path / "broken/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "interrupted:" in errors
-    resumed = command(*train(prepared, tmp_path / "broken", "--resume"))
+    resumed = command(*train(prepared_small, tmp_path / "broken", "--resume"))
     assert resumed.returncode == 0 and "warning" not in resumed.stderr
     whole, broken = (read_caffemodel(tmp_path / name / "weights.caffemodel") for name in ("whole", "broken"))
     for name, arrays in whole.items():
@@ -134,15 +134,15 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(prepared, tmp_
 
 
 @pytest.mark.slow
-def test_a_run_changes_its_engine_at_a_snapshot(prepared, tmp_path):
+def test_a_run_changes_its_engine_at_a_snapshot(prepared_small, tmp_path):
     """The losses are those of a run of Caffe alone, to rounding."""
-    assert command(*train(prepared, tmp_path / "caffe", engine="caffe")).returncode == 0
-    process = begin("-m", *train(prepared, tmp_path / "both", engine="caffe"), stderr=subprocess.DEVNULL)
+    assert command(*train(prepared_small, tmp_path / "caffe", engine="caffe")).returncode == 0
+    process = begin("-m", *train(prepared_small, tmp_path / "both", engine="caffe"), stderr=subprocess.DEVNULL)
     while not (log := tmp_path / "both/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
-    resumed = command(*train(prepared, tmp_path / "both"))
+    resumed = command(*train(prepared_small, tmp_path / "both"))
     assert resumed.returncode == 0 and "the run started with engine caffe, device cpu and resumes with engine torch, device cpu, " in resumed.stderr
     resumption, = runs.read_config(tmp_path / "both/weights.caffemodel", "deep")["resumed"]
     assert 0 < resumption["after"] < 4 and resumption["versions"]["engine"] == "torch"
@@ -153,9 +153,9 @@ def test_a_run_changes_its_engine_at_a_snapshot(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_vgg_weights_are_copied(prepared, vgg, tmp_path):
+def test_vgg_weights_are_copied(prepared_small, vgg, tmp_path):
     """Caffe repeats such a run to rounding, by the command in its solver file, which starts from start.caffemodel."""
-    process = command(*train(prepared, tmp_path / "run", "--vgg", vgg, "--set", "base_lr=1e-12"))
+    process = command(*train(prepared_small, tmp_path / "run", "--vgg", vgg, "--set", "base_lr=1e-12"))
     assert process.returncode == 0 and "copied from" in process.stdout
     weights = read_caffemodel(tmp_path / "run/weights.caffemodel")
     for name in ("conv1", "conv2", "conv3"):
@@ -193,8 +193,8 @@ def test_the_batches_are_those_of_caffe(tmp_path):
             np.testing.assert_array_equal(skipped.next()[0], net.blobs["data"].data)
 
 
-def test_wrong_settings_are_one_line(prepared, tmp_path):
-    arguments = ("deep.train", "--data", prepared, "--run", tmp_path / "run")
+def test_wrong_settings_are_one_line(prepared_small, tmp_path):
+    arguments = ("deep.train", "--data", prepared_small, "--run", tmp_path / "run")
     for options, fault in ((("--device", "cpu"), "are options of --engine torch"),
                            (("--engine", "torch", "--device", "tpu9"), "device 'tpu9' is not known"),
                            (("--engine", "torch", "--device", "cuda:7"), "finds"),

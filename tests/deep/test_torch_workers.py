@@ -40,8 +40,8 @@ def test_each_process_reads_its_own_images_of_every_batch(tmp_path, processes):
             np.testing.assert_array_equal(skipped.next()[0], own[1][0])
 
 
-def train(prepared, run, *options, processes=2):
-    return ("deep.train", "--data", prepared, "--run", run, "--iterations", "5", "--engine", "torch", "--device", "cpu",
+def train(prepared_small, run, *options, processes=2):
+    return ("deep.train", "--data", prepared_small, "--run", run, "--iterations", "5", "--engine", "torch", "--device", "cpu",
             "--nproc", processes, "--set", "snapshot=2", *options)
 
 
@@ -68,19 +68,19 @@ def layers_of(run):
 
 
 @pytest.mark.slow
-def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(prepared, tmp_path):
-    assert command(*train(prepared, tmp_path / "one", processes=1)).returncode == 0
-    killed = begin_and_wait(train(prepared, tmp_path / "killed"), tmp_path / "killed/log.csv", 3)
+def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(prepared_small, tmp_path):
+    assert command(*train(prepared_small, tmp_path / "one", processes=1)).returncode == 0
+    killed = begin_and_wait(train(prepared_small, tmp_path / "killed"), tmp_path / "killed/log.csv", 3)
     os.kill(process_id(killed.pid, 1), signal.SIGKILL)
     _, errors = killed.communicate(timeout=300)
     assert killed.returncode == 0 and "Traceback" not in errors
     assert "warning: a training process ended early; all start again from the newest snapshot (1 of 3 times" in errors
-    interrupted = begin_and_wait(train(prepared, tmp_path / "interrupted"), tmp_path / "interrupted/log.csv", 1)
+    interrupted = begin_and_wait(train(prepared_small, tmp_path / "interrupted"), tmp_path / "interrupted/log.csv", 1)
     interrupted.send_signal(signal.SIGINT)
     _, errors = interrupted.communicate(timeout=120)
     assert interrupted.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:"), errors
     assert "Traceback" not in errors and (tmp_path / "interrupted/snapshot.json").is_file()
-    resumed = command(*train(prepared, tmp_path / "interrupted", "--resume"))
+    resumed = command(*train(prepared_small, tmp_path / "interrupted", "--resume"))
     assert resumed.returncode == 0 and "warning" not in resumed.stderr, resumed.stderr
     single, two, again = (layers_of(tmp_path / run) for run in ("one", "killed", "interrupted"))
     for name, values in single.items():
@@ -100,10 +100,10 @@ def test_two_processes_give_the_weights_of_one_also_when_killed_or_interrupted(p
 
 
 @pytest.fixture(scope="module")
-def whole(prepared, tmp_path_factory):
+def whole(prepared_small, tmp_path_factory):
     """A run of two processes without a fault."""
     run = tmp_path_factory.mktemp("whole") / "run"
-    assert command(*train(prepared, run)).returncode == 0
+    assert command(*train(prepared_small, run)).returncode == 0
     return layers_of(run)
 
 
@@ -152,21 +152,21 @@ def assert_layers_equal(layers, others):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_an_error_in_an_iteration_of_one_process_is_one_line_and_the_run_resumes(whole, prepared, tmp_path, rank):
+def test_an_error_in_an_iteration_of_one_process_is_one_line_and_the_run_resumes(whole, prepared_small, tmp_path, rank):
     """The other process waits for its gradients at that time."""
-    failed = command(*train(prepared, tmp_path / "run"),
+    failed = command(*train(prepared_small, tmp_path / "run"),
                      **environment_with_fault(tmp_path / "fault", rank, "UserError('the card is on fire; extinguish it')"))
     assert one_line(failed) == "error: the card is on fire; extinguish it"
     assert failed.returncode == 1 and not (tmp_path / "run/fault.txt").exists()
     assert_no_process_is_left(tmp_path / "run")
-    assert command(*train(prepared, tmp_path / "run", "--resume")).returncode == 0
+    assert command(*train(prepared_small, tmp_path / "run", "--resume")).returncode == 0
     assert_layers_equal(whole, layers_of(tmp_path / "run"))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("rank", [0, 1])
-def test_after_a_fault_of_the_program_in_one_process_all_start_again(whole, prepared, tmp_path, rank):
-    process = command(*train(prepared, tmp_path / "run"),
+def test_after_a_fault_of_the_program_in_one_process_all_start_again(whole, prepared_small, tmp_path, rank):
+    process = command(*train(prepared_small, tmp_path / "run"),
                       **environment_with_fault(tmp_path / "fault", rank, "ValueError('a fault of the program')"))
     assert process.returncode == 0 and "Traceback" not in process.stderr
     assert "warning: a training process ended early; all start again from the newest snapshot (1 of 3 times" in process.stderr
@@ -176,9 +176,9 @@ def test_after_a_fault_of_the_program_in_one_process_all_start_again(whole, prep
 
 
 @pytest.mark.slow
-def test_the_first_process_can_be_killed(whole, prepared, tmp_path):
+def test_the_first_process_can_be_killed(whole, prepared_small, tmp_path):
     """It writes the snapshots and the log."""
-    killed = begin_and_wait(train(prepared, tmp_path / "run"), tmp_path / "run/log.csv", 3)
+    killed = begin_and_wait(train(prepared_small, tmp_path / "run"), tmp_path / "run/log.csv", 3)
     os.kill(process_id(killed.pid, 0), signal.SIGKILL)
     _, errors = killed.communicate(timeout=300)
     assert killed.returncode == 0 and "Traceback" not in errors
@@ -214,15 +214,15 @@ def test_restart_removes_the_fault_of_a_run_that_was_killed(tmp_path):
 
 
 @pytest.mark.slow
-def test_an_error_in_a_process_is_one_line_of_the_command(prepared, tmp_path):
-    process = command(*train(prepared, tmp_path / "run", "--set", "base_lr=1e30"))
+def test_an_error_in_a_process_is_one_line_of_the_command(prepared_small, tmp_path):
+    process = command(*train(prepared_small, tmp_path / "run", "--set", "base_lr=1e30"))
     assert "learning diverged" in one_line(process) and not (tmp_path / "run/fault.txt").exists()
 
 
-def test_wrong_numbers_of_processes_are_one_line(prepared, tmp_path):
+def test_wrong_numbers_of_processes_are_one_line(prepared_small, tmp_path):
     for options, fault in ((("--nproc", "3"), "its batches of 2 images cannot be divided by 3 processes; give NPROC"),
                            (("--nproc", "0"), "'0' is not a whole number above 0"),
                            (("--nproc", "2", "--engine", "caffe"), "is an option of --engine torch")):
-        process = command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--engine", "torch", *options)
+        process = command("deep.train", "--data", prepared_small, "--run", tmp_path / "run", "--engine", "torch", *options)
         assert fault in one_line(process)
     assert not (tmp_path / "run").exists()

@@ -9,7 +9,7 @@ from data.sources import SOURCES
 from evaluation.claims import EVIDENCE, STATUSES, counts_table, evidence, named_tests, read_ledger
 from experiments.__main__ import EXPERIMENTS
 from shallow.settings import CONV3_FILTERS
-from tests.conftest import OUTCOMES, REPOSITORY, command
+from tests.conftest import REPOSITORY, command, failed_claims
 
 LEDGER = read_ledger()
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
@@ -51,12 +51,12 @@ def test_numbers_are_unique_and_in_order():
     assert [int(row["number"]) for row in LEDGER] == list(range(1, len(LEDGER) + 1))
 
 
-def test_the_tests_of_the_ledger_pass():
-    """Runs last (tests/conftest.py): of the tests that the ledger names, those of this run have passed."""
+def test_a_claim_whose_test_fails_is_named_at_the_end_of_the_run():
     for row in LEDGER:
         for name in named_tests(row):
-            outcomes = {node: outcome for node, outcome in OUTCOMES.items() if node.partition("[")[0] == name}
-            assert "failed" not in outcomes.values(), name
+            lines = failed_claims([f"{name}[1]", "tests/other.py::test_other"])
+            assert f"claim {row['number']} of the ledger is not shown by this run: {name} failed" in lines
+    assert not failed_claims([]) and not failed_claims(["tests/other.py::test_other"])
 
 
 def test_the_command_prints_all_claims_and_their_counts():

@@ -239,28 +239,36 @@ def test_nan_is_left_out_and_counted():
 
 
 def test_missing_and_unmatched_maps_are_reported(tmp_path):
-    names = load("synthetic", "test").names
-    arguments = ["--out", tmp_path / "scores", "--prior", _flat_prior(tmp_path)]
+    data = write_small_set(tmp_path / "set")
+    names = load("folder+sigma=5", "test", tmp_path / "set").names
+    arguments = [*data, "--out", tmp_path / "scores"]
     with write_maps(tmp_path / "none.h5", "deep") as store:
-        store("cat", np.zeros((480, 640)))
+        store("cat", np.zeros((48, 64)))
     process = command("evaluation.score", "--predictions", tmp_path / "none.h5", *arguments)
-    assert "no map of any of the 100 images: found cat" in one_line(process) and not list(tmp_path.glob("scores*"))
+    assert f"no map of any of the {len(names)} images: found cat" in one_line(process) and not list(tmp_path.glob("scores*"))
     folder = tmp_path / "mine"
     folder.mkdir()
     rng = np.random.default_rng(0)
     for name in [*names[1:], "dog"]:
         Image.fromarray(rng.integers(0, 256, (48, 64), np.uint8)).save(folder / f"{name}.png")
     process = command("evaluation.score", "--predictions", folder, *arguments)
-    assert process.returncode == 1 and "1 of 100 images could not be scored" in one_line(process)
-    assert "1 maps match no test image of synthetic, such as dog" in process.stderr
+    assert process.returncode == 1 and f"1 of {len(names)} images could not be scored" in one_line(process)
+    assert "1 maps match no test image of folder+sigma=5, such as dog" in process.stderr
     assert f"not scored in full: {names[0]}: no map of this image" in process.stderr
     summary = read_json(tmp_path / "scores.json")
-    assert summary["failed"] == 1 and summary["metrics"]["CC"]["n"] == 99 and summary["model"] == "mine"
+    assert summary["failed"] == 1 and summary["metrics"]["CC"]["n"] == len(names) - 1 and summary["model"] == "mine"
     with open(tmp_path / "scores.csv", newline="") as handle:
         rows = list(csv.DictReader(handle))
     assert "no map of this image" in rows[0]["error"] and rows[0]["CC"] == "nan" and float(rows[1]["CC"])
     for metric in METRICS:
         assert np.mean([float(row[metric]) for row in rows[1:]]) == pytest.approx(summary["metrics"][metric]["mean"])
+
+
+def write_small_set(folder):
+    """Write 30 small images with 12 fixations of 3 observers each, a tenth of the work of the generated data set."""
+    rng = np.random.default_rng(0)
+    return write_folder(folder, {f"p{number:02}": [f"{x:.1f},{y:.1f},{'abc'[index % 3]}" for index, (x, y) in enumerate(
+        rng.uniform(1, (62, 46), (12, 2)))] for number in range(30)}, header="x,y,observer")
 
 
 def write_folder(folder, fixations, header="x,y"):
@@ -331,10 +339,10 @@ def test_a_fault_of_all_maps_is_one_line(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_scores(tmp_path):
-    scores = []
+    data, scores = write_small_set(tmp_path / "set"), []
     for index, seed in enumerate((7, 7, 8)):
-        process = command("evaluation.score", "--baseline", "chance", "--out", tmp_path / str(index), "--seed", seed,
-                          "--prior", _flat_prior(tmp_path), "--convention", "mit" if index < 2 else "salicon")
+        process = command("evaluation.score", "--baseline", "chance", *data, "--out", tmp_path / str(index), "--seed", seed,
+                          "--convention", "mit" if index < 2 else "salicon", "--jobs", 2 - index % 2)
         assert process.returncode == 0, process.stderr
         scores.append(read_json(tmp_path / f"{index}.json"))
     assert scores[0] == scores[1] and scores[0]["convention"] == "mit" and scores[2]["convention"] == "salicon"
@@ -343,9 +351,9 @@ def test_the_same_seed_gives_the_same_scores(tmp_path):
 
 def test_a_dask_cluster_gives_the_same_scores(tmp_path):
     pytest.importorskip("dask.distributed", reason="Dask is not installed (run make cluster)")
+    data = write_small_set(tmp_path / "set")
     for name, extra in (("here", []), ("dask", ["--dask", "local", "--jobs", "2"])):
-        process = command("evaluation.score", "--baseline", "chance", "--out", tmp_path / name,
-                          "--prior", _flat_prior(tmp_path), *extra)
+        process = command("evaluation.score", "--baseline", "chance", *data, "--out", tmp_path / name, *extra)
         assert process.returncode == 0, process.stderr
     assert (tmp_path / "here.csv").read_text() == (tmp_path / "dask.csv").read_text()
 
@@ -369,15 +377,6 @@ def test_models_rank_as_in_the_literature(osie_root):
     assert judd["chance"] + 0.05 < judd["itti"] < min(judd["gbvs"], judd["bms"])
     assert max(judd["gbvs"], judd["bms"]) < judd["human"], judd
     assert metrics.METRICS[:5] == metrics.TABLE_METRICS
-
-
-def _flat_prior(folder):
-    """Save a centre prior without computing it, as if by an earlier command."""
-    training = load("synthetic", "train")
-    path = folder / "prior.npz"
-    np.savez(path, prior=1 + np.eye(48, 64), made_of=np.array(
-        f"synthetic: {len(training)} images, {training.names[0]} to {training.names[-1]}, edition 2, seed 2016"))
-    return path
 
 
 @pytest.mark.parametrize("baseline", ["itti", "gbvs", "bms", "one-human", "centre-prior"])
