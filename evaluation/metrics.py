@@ -19,9 +19,11 @@ Source of the definitions: Bylinskii, Judd, Oliva, Torralba, Durand: What do dif
 """
 import functools
 import sys
+from functools import cached_property
 
 import numpy as np
 
+from common.machine import environment
 from evaluation.imresize import imresize
 
 TABLE_METRICS = ("SIM", "CC", "AUC-shuffled", "AUC-Borji", "AUC-Judd")  # the columns of Table 3, in its order
@@ -60,28 +62,28 @@ class Map:
             raise ValueError(f"NaN or infinity in the {name}; predict or load it again")
         self.mean = self.total / self.size
 
-    @functools.cached_property
+    @cached_property
     def minimum(self):
         """Return the lowest value."""
         return float(self.flat.min())
 
-    @functools.cached_property
+    @cached_property
     def maximum(self):
         """Return the highest value."""
         return float(self.flat.max())
 
-    @functools.cached_property
+    @cached_property
     def constant(self):
         """Return True if all pixels are equal."""
         few = self.flat[::max(1, self.size // 64)]  # these usually differ already, which saves a pass over the map
         return bool((few == few[0]).all()) and self.minimum == self.maximum
 
-    @functools.cached_property
+    @cached_property
     def sum_above_minimum(self):
         """Return sum(S - min S)."""
         return float(sum(block.sum() for block in self.blocks(minus=self.minimum)))
 
-    @functools.cached_property
+    @cached_property
     def sum_of_squares(self):
         """Return sum((S - mean S)^2)."""
         with np.errstate(over="ignore"):
@@ -325,13 +327,11 @@ def emd(saliency, density):
 
 @functools.cache
 def _optimal_transport():
-    """Return the module of POT; without the libraries that it would import only because they are installed.
+    """Import POT without PyTorch and other libraries that it loads whenever they are installed.
 
-    PyTorch alone takes two seconds, in each process that scores images. A library that the program itself has
-    imported before stays in use.
+    PyTorch alone takes two seconds, in each process that scores images. In a program that uses POT with such a library
+    itself, import the library before the first call of `emd`: POT then uses it.
     """
-    from common.machine import environment
-
     libraries = {"torch": "PYTORCH", "jax": "JAX", "cupy": "CUPY", "tensorflow": "TENSORFLOW"}
     with environment(**{f"POT_BACKEND_DISABLE_{name}": "1" for module, name in libraries.items()
                         if module not in sys.modules}):

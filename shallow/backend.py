@@ -7,7 +7,7 @@ Import these names from here, never from the packages. Four problems are solved 
 * Without `blas.ldflags`, Theano reads an attribute that NumPy no longer has.
 * Lasagne 0.1 imports `theano.tensor.signal.downsample`, which is called `pool` in Theano 1.0.
 * Both print warnings that only their authors could remove.
-* Each process compiles two of Theano's operations again (`_stable_versions`).
+* Each process compiles some of Theano's operations again (`_stable_versions`).
 
 Without a C++ compiler, Theano falls back to Python code that fails on this NumPy. So a missing compiler is an
 error.
@@ -75,21 +75,23 @@ def _compile_with(paths):
     GCC_compiler.compile_str = staticmethod(compile_with_paths)
 
 
-def _stable_versions():
-    """Make Theano find two operations in its cache that it would compile again in each process, which takes seconds.
+def _stable_versions(theano):
+    """Make Theano find all operations in its cache; it compiles some again in each process, which takes seconds.
 
-    The version of an operation from C files is Python's hash of the code, which differs between processes since Python
-    3.3. And a list of properties that is empty counts as a missing version, so ScalarFromTensor gets one property.
+    If the code of an operation is in C files, its version is Python's hash of that code. Since Python 3.3, this hash
+    differs between processes. And Theano takes an empty list of properties for a missing version; the property that
+    these operations get here has no other effect.
     """
-    from theano.gof.op import COp
-    from theano.tensor.basic import ScalarFromTensor
-
     def c_code_cache_version(self):
         code = hashlib.sha256("\0".join(self.func_codes).encode()).hexdigest()
         return (code, self.params_type.c_code_cache_version()) if hasattr(self, "params_type") else (code,)
 
-    COp.c_code_cache_version = c_code_cache_version
-    ScalarFromTensor.__props__ = ("__module__",)
+    theano.gof.op.COp.c_code_cache_version = c_code_cache_version
+    operations = [theano.Op]
+    for operation in operations:  # grows by the subclasses
+        operations += operation.__subclasses__()
+        if getattr(operation, "__props__", None) == ():
+            operation.__props__ = ("__module__",)
 
 
 def _explain(error):
@@ -121,7 +123,6 @@ def _import():
 
             if paths:
                 _compile_with(paths)
-            _stable_versions()
             import theano.tensor.signal.pool as pool
 
             downsample = types.ModuleType("theano.tensor.signal.downsample")
@@ -129,6 +130,8 @@ def _import():
             sys.modules[downsample.__name__] = downsample
             theano.tensor.signal.downsample = downsample
             import lasagne
+
+            _stable_versions(theano)
     except ImportError as error:
         raise UserError(f"Theano or Lasagne cannot be imported ({error}); run `make env`, "
                         "then use build/env/bin/python") from error

@@ -17,11 +17,12 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     ----------
     conv3_filters : int
         Number of filters of conv3. 128 gives 64,392,512 parameters; 64, for iSUN, gives 34,864,384.
-    init : "paper", "released" or None
+    init : "paper", "released" or "zeros"
         Initial weights. "paper": normal with standard deviation 0.01, biases 0.1 (section 3.2). "released":
         Lasagne's defaults, which the authors' script used: Glorot's uniform weights, biases 0. From the paper's
-        initial weights, the net gives all images the same map for 600 updates or more (docs/experiments.md). None:
-        zeros, for a net whose weights are set afterwards: to draw 64 million random numbers takes seconds.
+        initial weights, the net gives all images the same map for 600 updates or more (docs/experiments.md).
+        "zeros": for a net whose weights are set afterwards. This saves the seconds in which 64 million random
+        numbers are drawn.
     seed : int
         Random seed of the initial weights and of dropout.
     pools : "2x2" or "3x3"
@@ -42,7 +43,7 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
     lasagne.random.set_rng(np.random.RandomState(seed))
     weights, biases = {"paper": (lasagne.init.Normal(INIT_STD), lasagne.init.Constant(INIT_BIAS)),
                        "released": (lasagne.init.GlorotUniform(), lasagne.init.Constant(0.0)),
-                       None: (_zeros, _zeros)}[init]
+                       "zeros": (_zeros, _zeros)}[init]
     learned, kernels = {"W": weights, "b": biases}, {"W": weights, "b": None}
     linear, rectify, sigmoid = (getattr(lasagne.nonlinearities, name) for name in ("linear", "rectify", "sigmoid"))
     dense, relu = lasagne.layers.DenseLayer, BiasedReLU

@@ -31,7 +31,7 @@ def summary(weights=None):
     net, arrays, _ = (None, None, None) if weights is None else load_net(weights)
     from shallow import network  # loads Theano, which takes seconds: damaged weights are reported before
 
-    net = net or network.build(init=None)
+    net = net or network.build(init="zeros")
     filters = None if arrays is None else correlation_filters(arrays["conv1.W"])
     shapes = {name: parameter.get_value(borrow=True).shape
               for name, parameter in network.named_parameters(net).items()}

@@ -32,7 +32,7 @@ class Net(torch.nn.Module):
         super().__init__()
         self.pool_size = POOL_SIZES[pools]
         self.output = {"linear": torch.nn.Identity(), "sigmoid": torch.nn.Sigmoid()}[output]
-        fill = {"paper": _fill_as_paper, "released": _fill_as_released, None: _fill_with_zeros}[init]
+        fill = {"paper": _fill_as_paper, "released": _fill_as_released, "zeros": _fill_with_zeros}[init]
         size, cells, channels, shapes = input_size, map_size ** 2, 3, {}
         for name, filters in {**FILTERS, "conv3": conv3_filters}.items():
             shapes[name] = filters, channels, KERNELS[name], KERNELS[name]
@@ -168,5 +168,5 @@ def _fill_as_released(rng, shape):
 
 
 def _fill_with_zeros(rng, shape):
-    """Return zeros, as for init=None."""
+    """Return zeros, as for init="zeros"."""
     return np.zeros(shape, np.float32), 0.0

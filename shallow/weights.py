@@ -108,7 +108,7 @@ def load_net(path, engine="theano"):
         arguments = architecture(settings)
         if "conv3.b" in arrays:  # the array decides, since the setting may be missing; `assign` rejects a missing array
             arguments["conv3_filters"] = arrays["conv3.b"].size
-        net = build(**arguments, init=None)
+        net = build(**arguments, init="zeros")
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path}: its settings describe no net of this project ({error!r}); "
                         "give the weights.npz of a run") from error

@@ -33,18 +33,25 @@ def tracked_files():
 
 
 def failed_claims(failed):
-    """A line for each claim of the ledger that names one of these tests, list of str; with or without parameters."""
+    """A line for each claim of the ledger that names one of these tests, or a file that could not be read."""
     from evaluation.claims import named_tests, read_ledger
 
     names = {test.partition("[")[0] for test in failed}
     return [f"claim {row['number']} of the ledger is not shown by this run: {name} failed"
-            for row in read_ledger() for name in named_tests(row) if name in names]
+            for row in read_ledger() for name in named_tests(row) if names & {name, name.partition("::")[0]}]
 
 
 def pytest_terminal_summary(terminalreporter):
     reports = [report for outcome in ("failed", "error") for report in terminalreporter.stats.get(outcome, ())]
-    for line in failed_claims(report.nodeid for report in reports):
+    for line in failed_claims(report.nodeid for report in reports) if reports else ():
         terminalreporter.write_line(line)
+
+
+def pytest_xdist_auto_num_workers():
+    """Two processes at most: a test may use all cores and 3 GB of memory."""
+    from common.machine import available_memory, count_cores
+
+    return max(1, min(2, count_cores(), int(min(available_memory() / 4e9, 2))))
 
 
 @pytest.fixture(scope="session")

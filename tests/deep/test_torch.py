@@ -1,6 +1,7 @@
 """The PyTorch engine against Caffe: outputs, gradients, updates, files, and runs that change their engine."""
 import signal
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -109,9 +110,9 @@ def test_files_are_those_of_caffe(tmp_path, deep_weights):
             np.testing.assert_array_equal(values, blob.data)
 
 
-def train(prepared_small, run, *options, engine="torch"):
+def train(data, run, *options, engine="torch"):
     device = ("--device", "cpu") if engine == "torch" else ()
-    return "deep.train", "--data", prepared_small, "--run", run, "--iterations", "4", "--engine", engine, *device, *options
+    return "deep.train", "--data", data, "--run", run, "--iterations", "4", "--engine", engine, *device, *options
 
 
 @pytest.mark.slow
@@ -120,6 +121,7 @@ def test_interrupted_and_resumed_equals_uninterrupted_bit_for_bit(prepared_small
     process = begin("-m", *train(prepared_small, tmp_path / "broken"), stderr=subprocess.PIPE)
     while not (log := tmp_path / "broken/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and "interrupted:" in errors
@@ -140,6 +142,7 @@ def test_a_run_changes_its_engine_at_a_snapshot(prepared_small, tmp_path):
     process = begin("-m", *train(prepared_small, tmp_path / "both", engine="caffe"), stderr=subprocess.DEVNULL)
     while not (log := tmp_path / "both/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=120) == 130
     resumed = command(*train(prepared_small, tmp_path / "both"))

@@ -40,8 +40,8 @@ def test_each_process_reads_its_own_images_of_every_batch(tmp_path, processes):
             np.testing.assert_array_equal(skipped.next()[0], own[1][0])
 
 
-def train(prepared_small, run, *options, processes=2):
-    return ("deep.train", "--data", prepared_small, "--run", run, "--iterations", "5", "--engine", "torch", "--device", "cpu",
+def train(data, run, *options, processes=2):
+    return ("deep.train", "--data", data, "--run", run, "--iterations", "5", "--engine", "torch", "--device", "cpu",
             "--nproc", processes, "--set", "snapshot=2", *options)
 
 
@@ -54,10 +54,18 @@ def begin_and_wait(arguments, log, rows):
     return process
 
 
+def read(path):
+    """Read a file of /proc; b"" if its process has ended."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
 def process_id(parent, rank):
     """Return the id of the training process `rank` of a command."""
     for folder in Path("/proc").glob("[0-9]*"):
-        if f"PPid:\t{parent}\n" in (folder / "status").read_text() and f"\0RANK={rank}\0" in (folder / "environ").read_text():
+        if f"PPid:\t{parent}\n".encode() in read(folder / "status") and f"\0RANK={rank}\0".encode() in read(folder / "environ"):
             return int(folder.name)
     raise AssertionError("no such process")
 
@@ -133,16 +141,9 @@ def environment_with_fault(folder, rank, error):
 def assert_no_process_is_left(run):
     """Wait shortly: a process that has ended may still be listed."""
     deadline = time.monotonic() + 10
-    while left := [folder.name for folder in Path("/proc").glob("[0-9]*") if str(run).encode() in read_command_line(folder)]:
+    while left := [folder.name for folder in Path("/proc").glob("[0-9]*") if str(run).encode() in read(folder / "cmdline")]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
-
-
-def read_command_line(folder):
-    try:
-        return (folder / "cmdline").read_bytes()
-    except OSError:  # the process has ended
-        return b""
 
 
 def assert_layers_equal(layers, others):

@@ -265,7 +265,7 @@ def test_missing_and_unmatched_maps_are_reported(tmp_path):
 
 
 def write_small_set(folder):
-    """Write 30 small images with 12 fixations of 3 observers each, a tenth of the work of the generated data set."""
+    """Write 30 small images with 12 fixations of 3 observers each, which are scored faster than the generated ones."""
     rng = np.random.default_rng(0)
     return write_folder(folder, {f"p{number:02}": [f"{x:.1f},{y:.1f},{'abc'[index % 3]}" for index, (x, y) in enumerate(
         rng.uniform(1, (62, 46), (12, 2)))] for number in range(30)}, header="x,y,observer")

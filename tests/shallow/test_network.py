@@ -41,9 +41,8 @@ def test_seed_decides_the_initial_weights():
 
 
 def test_a_net_whose_weights_are_set_afterwards_starts_from_zeros():
-    for parameter in network.named_parameters(network.build(init=None, **SMALL)).values():
+    for parameter in network.named_parameters(network.build(init="zeros", **SMALL)).values():
         assert parameter.get_value().dtype == np.float32 and not parameter.get_value().any()
-
 
 
 def forward_in_numpy(parameters, image, pools="2x2"):
@@ -146,18 +145,20 @@ def test_pooling_of_odd_sizes_is_an_error():
 def test_backend_prints_nothing():
     code = ("from shallow import network\nfrom shallow.backend import lasagne, tensor, theano\n"
             "x = tensor.tensor4()\nf = theano.function([x], lasagne.layers.get_output(network.build(input_size=32, map_size=6), x))")
+    python("-c", code)  # Theano may report that it waits for another process that compiles
     process = python("-c", code)
     assert process.returncode == 0 and process.stdout == process.stderr == ""
 
 
-def test_a_second_process_compiles_nothing(tmp_path):
-    """DimShuffle and ScalarFromTensor, which Theano alone compiles again in each process."""
-    code = ("from shallow.backend import tensor, theano\nx, index = tensor.vector(), tensor.lscalar()\n"
-            "f = theano.function([x, index], x.dimshuffle('x', 0)[:, index])\n"
-            "print(sorted({type(node.op).__name__ for node in f.maker.fgraph.toposort()}), f([5, 6, 7], 1))")
-    compiled = []
-    for _ in range(2):
-        process = python("-c", code, THEANO_FLAGS=f"base_compiledir={tmp_path}")
-        assert "'DimShuffle', 'ScalarFromTensor'" in process.stdout and "[6.]" in process.stdout, process.stderr
-        compiled.append({path.parent.name for path in tmp_path.rglob("key.pkl")})
-    assert len(compiled[0]) >= 2 and compiled[0] == compiled[1]
+def test_a_second_process_compiles_nothing():
+    """Theano alone would compile these operations again in each process."""
+    code = ("from shallow import network\nfrom shallow.backend import lasagne, tensor, theano\n"
+            "from theano.gof.cc import get_module_cache\n"
+            "x, index = tensor.tensor4(), tensor.lscalar()\nnet = network.build(input_size=32, map_size=6)\n"
+            "output = lasagne.layers.get_output(net, x).dimshuffle('x', 0, 1)[:, index]\n"
+            "f = theano.function([x, index], theano.grad(output.sum(), lasagne.layers.get_all_params(net)))\n"
+            "print(*sorted({type(node.op).__name__ for node in f.maker.fgraph.toposort()}))\n"
+            "print(get_module_cache().stats[2])")  # the number of compiled modules
+    python("-c", code)
+    operations, compiled = python("-c", code).stdout.splitlines()
+    assert {"Alloc", "DimShuffle", "Dot22", "ScalarFromTensor"} <= {*operations.split()} and int(compiled) == 0, (operations, compiled)

@@ -264,6 +264,7 @@ def test_a_run_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(prep
     assert command("shallow.train", *arguments, "--run", tmp_path / "whole").returncode == 0
     duration = time.monotonic() - started
     moments = [("interrupt", 0)] + [("kill", moment) for moment in np.random.default_rng().uniform(0.3, 1, 4)]
+    killed = 0
     for signal_name, moment in moments:
         process = begin("-m", "shallow.train", *arguments, "--run", tmp_path / "broken", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         if signal_name == "interrupt":
@@ -275,9 +276,11 @@ def test_a_run_killed_at_any_moment_and_resumed_equals_an_uninterrupted_one(prep
             time.sleep(moment * duration)
             process.kill()
         _, errors = process.communicate(timeout=120)
+        killed += process.returncode == -signal.SIGKILL
         if signal_name == "interrupt":
             assert process.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:")
             assert (tmp_path / "broken/checkpoint.npz").is_file()
+    assert killed, "all kills met a command that had ended"
     assert command("shallow.train", *arguments, "--run", tmp_path / "broken", "--resume").returncode == 0, moments
     for file in ("weights.npz", "best.npz"):
         whole, resumed = (weights.load(tmp_path / run / file)[0] for run in ("whole", "broken"))
