@@ -48,10 +48,10 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_xdist_auto_num_workers():
-    """Two processes at most: a test may use all cores and 3 GB of memory."""
+    """The number of processes of `make test`: two at most, because a test may use all cores and 5 GB of memory."""
     from common.machine import available_memory, count_cores
 
-    return max(1, min(2, count_cores(), int(min(available_memory() / 4e9, 2))))
+    return 2 if count_cores() > 1 and available_memory() > 10e9 else 1
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ def prepared(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def prepared_small(tmp_path_factory):
-    """The same at 96x72, where an iteration of PyTorch on the CPU takes a second instead of five."""
+    """The same at 96x72, where an iteration takes a third of the time or less."""
     out = tmp_path_factory.mktemp("prepared-small") / "synthetic-deep"
     with mock.patch.object(preprocess, "DEMO_TRAIN_SIZE", (96, 72)):
         prepare("synthetic", None, out, limit=40, jobs=2)

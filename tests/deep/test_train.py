@@ -43,6 +43,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
     process = begin("-m", "deep.train", *arguments, "--run", tmp_path / "broken", stderr=subprocess.PIPE)
     while not (log := tmp_path / "broken/log.csv").is_file() or len(log.read_text().splitlines()) < 2:
         assert process.poll() is None
+        time.sleep(0.02)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 130 and errors.strip().splitlines()[-1].startswith("interrupted:"), errors
@@ -60,9 +61,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(prepared, tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_and_resumed_equals_uninterrupted(prepared, tmp_path):
+def test_killed_and_resumed_equals_uninterrupted(prepared_small, tmp_path):
     """After SIGKILL in an iteration and in snapshots, the final weights are equal bit for bit."""
-    arguments = ["--data", prepared, "--iterations", "8", "--set", "snapshot=2", "--set", "test_interval=3",
+    arguments = ["--data", prepared_small, "--iterations", "8", "--set", "snapshot=2", "--set", "test_interval=3",
                  "--set", "stepsize=3"]
     whole = command("deep.train", *arguments, "--run", tmp_path / "whole")
     assert whole.returncode == 0, whole.stderr
@@ -87,10 +88,10 @@ def test_killed_and_resumed_equals_uninterrupted(prepared, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start", ["random", "vgg"])
-def test_the_command_in_the_runs_solver_file_repeats_the_run(prepared, vgg, tmp_path, start):
+def test_the_command_in_the_runs_solver_file_repeats_the_run(prepared_small, vgg, tmp_path, start):
     """The command in the comment of <run>/solver.prototxt gives the same weights with Caffe alone, also from VGG's."""
     settings = ["--set", "test_interval=2", "--set", "snapshot=3", *(["--vgg", vgg, "--rescale-conv1", "--set", "base_lr=1e-10"] if start == "vgg" else [])]
-    ours = command("deep.train", "--data", prepared, "--run", tmp_path / "run", "--iterations", "3", *settings)
+    ours = command("deep.train", "--data", prepared_small, "--run", tmp_path / "run", "--iterations", "3", *settings)
     assert ours.returncode == 0, ours.stderr
     written = (tmp_path / "run/solver.prototxt").read_text()
     assert ("start.caffemodel" in written) == (tmp_path / "run/start.caffemodel").exists() == (start == "vgg")
