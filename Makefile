@@ -171,7 +171,7 @@ help:
 	@echo '                          options of the data set follow its name: DATASET=osie+gaze=eyes'
 	@echo '  TRAIN=salicon TEST=isun train on one data set, score on another; folders: TRAIN_ROOT=path TEST_ROOT=path'
 	@echo '  PRESET=demo             minutes; PRESET=paper: hours to days (default for the training sets of the paper)'
-	@echo '  JOBS=1                  number of processes of prepare, check-data and scores (default: all cores), and of tests'
+	@echo '  JOBS=1                  number of processes of prepare, check-data, scores (default: all cores) and test (default: 1 or 2)'
 	@echo '  CONVENTION=mit          metrics of the MIT benchmark (default); CONVENTION=salicon: of the SALICON server'
 
 # ---- Set-up ----------------------------------------------------------------------------------------------------------

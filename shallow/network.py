@@ -72,6 +72,7 @@ def build(conv3_filters=CONV3_FILTERS["salicon"], init="paper", seed=0, pools="2
 
 
 def _zeros(shape):
+    """Return zeros, without the float64 arrays that lasagne.init.Constant makes on the way: a gigabyte for fc1."""
     return np.zeros(shape, np.float32)
 
 

@@ -45,6 +45,11 @@ def batch(index):
     return rng.random((8, 3, 32, 32), np.float32), rng.random((8, 36), np.float32)
 
 
+def test_a_net_whose_weights_are_set_afterwards_starts_from_zeros():
+    assert not any(parameter.any() for parameter in torch_engine.Net(init="zeros", **SMALL).parameters())
+
+
+
 @pytest.mark.parametrize("change", VARIANTS, ids=name_of)
 def test_twenty_updates_equal_those_of_theano(change):
     """Initial weights and random numbers are equal bit for bit; losses and weights after 20 updates to 1e-3."""
