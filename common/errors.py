@@ -40,10 +40,10 @@ def run(main):
         Exit codes: 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C, 143 for SIGTERM.
         `main` may save its state while it handles an interrupt. Any other exception is a bug and keeps its traceback.
     """
+    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0] if _deferred else signal.SIGINT, frame))
     for number in STOPPED:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, _raise)
-    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0] if _deferred else signal.SIGINT, frame))
     sys.unraisablehook = _keep_signal
     if hasattr(sys.stdout, "reconfigure"):  # a name must not end the command if the terminal cannot show it
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -51,6 +51,8 @@ def run(main):
     try:
         code = _call(main)
     finally:
+        # `main` has ended before a deferred signal: Python removes our handler, and the alarm would end the process
+        signal.signal(signal.SIGALRM, signal.SIG_IGN)
         for number in STOPPED:  # nothing is left to save while Python and its libraries end
             signal.signal(number, lambda *_: os._exit(code))
     sys.exit(code)

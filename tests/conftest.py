@@ -47,6 +47,7 @@ def pytest_terminal_summary(terminalreporter):
         terminalreporter.write_line(line)
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist, the tests run in this process
 def pytest_xdist_auto_num_workers():
     """The number of processes of `make test`: two at most, because a test may use all cores and 5 GB of memory."""
     from common.machine import available_memory, count_cores
