@@ -1,7 +1,9 @@
 """Errors that a user can correct, and the report of all commands on them."""
+import atexit
 import errno
 import os
 import re
+import shutil
 import signal
 import sys
 import time
@@ -13,6 +15,7 @@ RETRY_SECONDS, LONGEST_DEFERRAL = 0.05, 30
 LONGEST_NAME, MOST_NAMES, LONGEST_MESSAGE, LONGEST_REMEDY = 80, 10, 1000, 500  # characters and names in one message
 JOINERS = "\u200c\u200d"  # parts of words in Persian and Hindi, and of emoji
 _deferred = []  # the last signal; and the time of the first one while it is deferred
+_ended = []  # has an element once `main` has ended
 
 
 class UserError(Exception):
@@ -40,29 +43,48 @@ def run(main):
         Exit codes: 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C, 143 for SIGTERM.
         `main` may save its state while it handles an interrupt. Any other exception is a bug and keeps its traceback.
     """
-    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0] if _deferred else signal.SIGINT, frame))
-    for number in STOPPED:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _raise)
-    sys.unraisablehook = _keep_signal
-    if hasattr(sys.stdout, "reconfigure"):  # a name must not end the command if the terminal cannot show it
-        sys.stdout.reconfigure(errors="backslashreplace")
+    atexit.register(_ignore_signals)  # before `main` registers others, so that this is done after them
     code = 1  # of a bug, which keeps its traceback
     try:
         code = _call(main)
     finally:
-        # `main` has ended before a deferred signal: Python removes our handler, and the alarm would end the process
+        # of a signal that was deferred until after the end: Python removes our handler, and it would end the process
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
         for number in STOPPED:  # nothing is left to save while Python and its libraries end
             signal.signal(number, lambda *_: os._exit(code))
     sys.exit(code)
 
 
+def _catch_signals():
+    """Raise an exception when a signal arrives."""
+    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0] if _deferred else signal.SIGINT, frame))
+    for number in STOPPED:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _raise)
+    sys.unraisablehook = _keep_signal
+
+
+def _ignore_signals():
+    """Ignore signals until the process ends.
+
+    Python then removes all handlers, and a signal would end a complete command without a line and with another code.
+    """
+    for number in STOPPED:
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _call(main):
     """Call `main`, report its error, and return the exit code."""
+    _ended.clear()
     try:
-        code = main() or 0
-        sys.stdout.flush()
+        try:
+            _catch_signals()
+            if hasattr(sys.stdout, "reconfigure"):  # a name must not end the command if the terminal cannot show it
+                sys.stdout.reconfigure(errors="backslashreplace")
+            code = main() or 0
+            sys.stdout.flush()
+        finally:
+            _ended.append(True)
     except UserError as error:
         code = _fail(f"error: {error}", 1)
     except Terminated:
@@ -135,12 +157,15 @@ class Terminated(KeyboardInterrupt):
 
 
 def _raise(number, frame):
-    """Raise the exception of a signal; later, if a module is being imported.
+    """Raise the exception of a signal; later, if a module is being imported or a folder removed; not after the end.
 
-    An import could turn it into an ImportError, or continue as if nothing had happened.
+    An import could turn it into an ImportError, or continue as if nothing had happened. `shutil.rmtree` could close a
+    folder twice, which is an OSError. After the end of `main`, its line is printed, if there is one to print.
     """
+    if _ended:
+        return
     first = (_deferred[1:] or [time.monotonic()])[0]
-    while frame and not frame.f_code.co_filename.startswith("<frozen importlib"):
+    while frame and not _must_finish(frame.f_code):
         frame = frame.f_back
     _deferred[:] = [number, first] if frame else [number]
     if frame and time.monotonic() > first + LONGEST_DEFERRAL:
@@ -149,6 +174,11 @@ def _raise(number, frame):
         signal.setitimer(signal.ITIMER_REAL, RETRY_SECONDS)
         return
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
+
+
+def _must_finish(code):
+    """Return True if an exception must not be raised in a function, given its code."""
+    return code is shutil.rmtree.__code__ or code.co_filename.startswith("<frozen importlib")
 
 
 def _keep_signal(unraisable):

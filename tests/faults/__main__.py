@@ -72,7 +72,7 @@ def send_signals(folder, seed, count, args, report):
         kills.end_commands()
         raise
     print(f"{totals['kills']} signals in {totals['rounds']} rounds of {len(names)} commands; {totals[kills.PYTHON]} of "
-          "them met Python before it had read our first module, or after our last line")
+          "them met Python before it had read our first module")
 
 
 if __name__ == "__main__":

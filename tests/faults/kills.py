@@ -5,9 +5,9 @@ files must equal those of a run without signals, bit by bit; each stop is one li
 Between the runs of a round, the dates of its files and the time zone can change. Not compared: caffe.log and torch.log
 (dates, numbers of processes), the columns of log.csv with seconds, memory that was measured, and caches of libraries.
 
-A signal can meet Python before it has read our first module, or while Python ends: then Python's own default holds, a
-silent end or its traceback. These are counted apart. Python has read our first module if it catches SIGTERM, which
-`common` alone sets; /proc shows this at the moment of the signal.
+A signal can meet Python before it has read our first module: then Python's own default holds, a silent end or its
+traceback. These are counted apart. Python has read our first module if it catches SIGTERM, which `common` alone sets;
+/proc shows this at the moment of the signal. While Python ends, signals are ignored.
 """
 import contextlib
 import hashlib
@@ -40,7 +40,7 @@ LIBRARIES = ("env", "caffe", "theano", "matplotlib", "logs")  # in build/: not w
 MAKES_SIGNAL = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] (Terminated|Interrupt|Killed|Error (?:130|137|143))$", re.MULTILINE)
 MAKES_ERROR = re.compile(r"^make(?:\[\d+\])?: \*\*\* .*\] Error 1$", re.MULTILINE)
 LATE = "late"  # the command had ended before the signal, which is not counted
-PYTHON = "python"  # the signal met Python before it had read our first module, or after our last line
+PYTHON = "python"  # the signal met Python before it had read our first module
 FOLDERS = ("common", "data", "deep", "evaluation", "models", "shallow")
 FIRST = [f"{folder}/__init__.py" for folder in FOLDERS]  # files that Python reads before SIGTERM is caught
 DATES = {"1970": 0, "before 1970": -86400 * 365, "2100": 4102444800}  # seconds since 1970

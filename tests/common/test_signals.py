@@ -1,0 +1,70 @@
+"""Ctrl-C and SIGTERM in the first and last moments of `run`, and while a folder is removed."""
+from tests.common.test_parallel import signals
+from tests.conftest import begin
+
+PROGRAM = """
+import os, shutil, sys, time
+from common.errors import RETRY_SECONDS, UserError, run
+
+def send(kill=os.kill, process=os.getpid()):
+    kill(process, {number})
+
+class Sends:
+    def __init__(self, file):
+        self.file = file
+    def __getattr__(self, name):
+        return getattr(self.file, name)
+    def {method}(self, *args, **kwargs):
+        result = self.file.{method}(*args, **kwargs)
+        send()
+        return result
+
+{body}
+"""
+
+
+def outcome(number, body, method="close"):
+    """Run a program that can send a signal to itself; return its exit code, output and errors."""
+    process = begin("-c", PROGRAM.format(number=int(number), method=method, body=body), stdout=-1, stderr=-1)
+    output, errors = process.communicate(timeout=60)
+    return process.returncode, output, errors
+
+
+@signals
+def test_a_signal_before_main_is_one_line(number, code, line):
+    returned, output, errors = outcome(number, "sys.stdout = Sends(sys.stdout)\nrun(lambda: print('main'))", "reconfigure")
+    assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
+
+
+@signals
+def test_a_signal_while_an_error_is_reported_keeps_the_error(number, code, line):
+    body = "def main(): raise UserError('a.png: is empty; copy it again')\nsys.stderr = Sends(sys.stderr)\nrun(main)"
+    assert outcome(number, body, "write") == (1, "", "error: a.png: is empty; copy it again\n")
+
+
+@signals
+def test_a_signal_while_python_ends_changes_nothing(number, code, line):
+    """Python has removed its handlers by then; a complete command must not look as if it had failed."""
+    last = "class Last:\n    def __del__(self, send=send): send()\nlast = Last()\n"
+    assert outcome(number, last + "run(lambda: print('done'))") == (0, "done\n", "")
+
+
+@signals
+def test_a_signal_deferred_until_after_the_end_does_not_end_python(tmp_path, number, code, line):
+    """It arrives in an import, after which nothing is left to do; the end of Python takes longer than the deferral."""
+    (tmp_path / "imported.py").write_text("from __main__ import send\nsend()\n")
+    body = (f"sys.path.insert(0, {str(tmp_path)!r})\n"
+            "class Slow:\n    def __del__(self, sleep=time.sleep, seconds=4 * RETRY_SECONDS): sleep(seconds)\nslow = Slow()\n"
+            "def main():\n    import imported\n    print('done')\nrun(main)")
+    assert outcome(number, body) == (0, "done\n", "")
+
+
+@signals
+def test_a_folder_that_is_being_removed_is_removed_before_a_signal_takes_effect(tmp_path, number, code, line):
+    """An exception right after a folder is closed would let Python close it again: "Bad file descriptor"."""
+    (tmp_path / "a/b").mkdir(parents=True)
+    body = ("class Module(Sends): pass\nshutil.os = Module(os)\n"
+            f"def main():\n    shutil.rmtree({str(tmp_path / 'a')!r})\n    time.sleep(30)\nrun(main)")
+    returned, output, errors = outcome(number, body)
+    assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
+    assert not (tmp_path / "a").exists()
