@@ -13,6 +13,7 @@ from common import STOPPED, exit_now
 
 RETRY_SECONDS, LONGEST_DEFERRAL = 0.05, 30
 LONGEST_NAME, MOST_NAMES, LONGEST_MESSAGE, LONGEST_REMEDY = 80, 10, 1000, 500  # characters and names in one message
+REMOVE_FOLDER = shutil.rmtree.__code__
 JOINERS = "\u200c\u200d"  # parts of words in Persian and Hindi, and of emoji
 _deferred = []  # the last signal; and the time of the first one while it is deferred
 _ended = []  # has an element once `main` has ended
@@ -43,34 +44,38 @@ def run(main):
         Exit codes: 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C, 143 for SIGTERM.
         `main` may save its state while it handles an interrupt. Any other exception is a bug and keeps its traceback.
     """
-    atexit.register(_ignore_signals)  # before `main` registers others, so that this is done after them
     code = 1  # of a bug, which keeps its traceback
     try:
         code = _call(main)
     finally:
-        # of a signal that was deferred until after the end: Python removes our handler, and it would end the process
+        # the alarm of a deferred signal can come after Python has removed its handler, and would end the process
         signal.signal(signal.SIGALRM, signal.SIG_IGN)
-        for number in STOPPED:  # nothing is left to save while Python and its libraries end
-            signal.signal(number, lambda *_: os._exit(code))
+        _handle(lambda *_: os._exit(code))  # nothing is left to save while Python and its libraries end
     sys.exit(code)
 
 
 def _catch_signals():
     """Raise an exception when a signal arrives."""
-    signal.signal(signal.SIGALRM, lambda _, frame: _raise(_deferred[0] if _deferred else signal.SIGINT, frame))
-    for number in STOPPED:
-        if signal.getsignal(number) != signal.SIG_IGN:
-            signal.signal(number, _raise)
+    signal.signal(signal.SIGALRM, lambda _, frame: _raise(deferred_signal(), frame))
+    _handle(_raise)
     sys.unraisablehook = _keep_signal
 
 
-def _ignore_signals():
-    """Ignore signals until the process ends.
-
-    Python then removes all handlers, and a signal would end a complete command without a line and with another code.
-    """
+def _handle(handler):
+    """Set the handler of the signals that are not ignored, as Ctrl-C is in a command in the background of a script."""
     for number in STOPPED:
-        signal.signal(number, signal.SIG_IGN)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+@atexit.register  # at import: libraries that register later, such as multiprocessing, come before it
+def _ignore_signals():
+    """Ignore signals in the last moments of a command that has called `run`.
+
+    When Python ends, it removes all handlers; a signal would then end a complete command without a line.
+    """
+    if _ended:
+        _handle(signal.SIG_IGN)
 
 
 def _call(main):
@@ -81,7 +86,7 @@ def _call(main):
             _catch_signals()
             if hasattr(sys.stdout, "reconfigure"):  # a name must not end the command if the terminal cannot show it
                 sys.stdout.reconfigure(errors="backslashreplace")
-            code = main() or 0
+            code = _exit_code(main)
             sys.stdout.flush()
         finally:
             _ended.append(True)
@@ -105,6 +110,14 @@ def _call(main):
     except MemoryError:
         code = _fail("error: out of memory; close other programs, or use a smaller batch or PRESET=demo", 1)
     return code
+
+
+def _exit_code(main):
+    """Call `main` and return its exit code, 0 if it returns None; or that of `sys.exit`, as after --help."""
+    try:
+        return main() or 0
+    except SystemExit as end:
+        return end.code or 0
 
 
 def to_printable(text):
@@ -160,7 +173,8 @@ def _raise(number, frame):
     """Raise the exception of a signal; later, if a module is being imported or a folder removed; not after the end.
 
     An import could turn it into an ImportError, or continue as if nothing had happened. `shutil.rmtree` could close a
-    folder twice, which is an OSError. After the end of `main`, its line is printed, if there is one to print.
+    folder twice, which is an OSError. After the end of `main`, signals are ignored, so that the line of an error is
+    printed.
     """
     if _ended:
         return
@@ -176,9 +190,14 @@ def _raise(number, frame):
     raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
 
+def deferred_signal():
+    """Return the number of the signal that was deferred, when SIGALRM arrives in its place."""
+    return _deferred[0] if _deferred else signal.SIGINT
+
+
 def _must_finish(code):
     """Return True if an exception must not be raised in a function, given its code."""
-    return code is shutil.rmtree.__code__ or code.co_filename.startswith("<frozen importlib")
+    return code is REMOVE_FOLDER or code.co_filename.startswith("<frozen importlib")
 
 
 def _keep_signal(unraisable):

@@ -4,7 +4,7 @@ import multiprocessing.resource_tracker
 import signal
 import threading
 
-from common.errors import Terminated
+from common.errors import Terminated, deferred_signal
 from common.machine import environment
 
 WORKER_SIGNALS = signal.SIGTERM, signal.SIGALRM  # alarm: a signal that `common.errors` has deferred
@@ -65,7 +65,8 @@ class Interrupts:
 
     def __enter__(self):
         self._signal = None
-        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, *WORKER_SIGNALS)
+                          if signal.getsignal(number) != signal.SIG_IGN}
         return self
 
     def __exit__(self, *_):
@@ -80,4 +81,4 @@ class Interrupts:
     def _note(self, number, _frame):
         if self._signal is not None:
             raise KeyboardInterrupt
-        self._signal = number
+        self._signal = deferred_signal() if number == signal.SIGALRM else number

@@ -1,6 +1,7 @@
 """Load BVLC Caffe, or its build with CUDA, and run it in a subprocess.
 
 A CHECK of Caffe that fails ends the process. In a subprocess, it does not end the user's Python."""
+import contextlib
 import multiprocessing
 import os
 import re
@@ -103,20 +104,27 @@ def run_in_subprocess(target, args, log, library="Caffe", killed=KILLED):
     log = Path(log)
     before = log.stat().st_size if log.is_file() else 0
     child = multiprocessing.get_context("spawn").Process(target=_run_child, args=(target, args, str(log)))
-    with hold_signals():
-        child.start()
     interruption = None
-    while child.is_alive():
+    while True:
         try:
+            if child.pid is None:
+                with hold_signals():
+                    child.start()
             child.join()
+            break
         except KeyboardInterrupt as error:
+            if child.pid is None:
+                raise
             # the terminal does not signal the child, see _run_child; the child saves a snapshot, then exits
             interruption = error
-            os.kill(child.pid, signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
-    if child.exitcode >= 0:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
+    if child.exitcode > 0:
         return child.exitcode
-    if interruption:  # the signal ended the child before it could react
+    if interruption:  # the signal ended the child before it could react, or met its end
         raise interruption
+    if child.exitcode == 0:
+        return 0
     if child.exitcode == -signal.SIGKILL:
         raise UserError(killed)
     reason = fatal_message(log, before) or f"it crashed with {signal.Signals(-child.exitcode).name}"

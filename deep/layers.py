@@ -8,11 +8,11 @@ import math
 import multiprocessing
 import os
 import signal
+import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common.errors import UserError
 from common.files import read_json, write_json
 from common.layers import Layer, by_x
 from common.limits import limit, limit_memory
@@ -56,7 +56,9 @@ def list_layers(path, phase="TRAIN", shapes=None):
     Raises
     ------
     UserError
-        The file is missing or is no text, or Caffe is not built.
+        The file is missing or is no text.
+    SystemExit
+        The subprocess has printed its error: Caffe is not built, or a signal arrived.
     """
     text, faults = check_fields(path, messages().NetParameter())
     solver = [entry.line for entry in read_fields(text).children if entry.name in SOLVER_FIELDS]
@@ -73,11 +75,11 @@ def list_layers(path, phase="TRAIN", shapes=None):
         return [], [Fault(1, "has no layer; give a file with a net, such as deep/deploy.prototxt")]
     with tempfile.TemporaryDirectory() as folder:
         out, log = Path(folder) / "layers.json", Path(folder) / "caffe.log"
-        run_in_subprocess(_check_net, (text, phase, shapes or {}, str(out), str(log)), log, killed=(
+        code = run_in_subprocess(_check_net, (text, phase, shapes or {}, str(out), str(log)), log, killed=(
             f"{path}: the check of the net was killed, probably for lack of memory; close other programs, or make the "
             "batches and the layers smaller"))
-        if not out.is_file():
-            raise UserError(f"{path}: Caffe could not be run; run `make caffe`")
+        if code:
+            sys.exit(code)  # the process has printed its error
         result = read_json(out)
     return ([Layer(**layer) for layer in result["layers"]],
             sorted({Fault(*fault) for fault in result["faults"]}))

@@ -1,10 +1,13 @@
-"""Ctrl-C and SIGTERM in the first and last moments of `run`, and while a folder is removed."""
+"""Ctrl-C and SIGTERM in the first and last moments of `run`, while a folder is removed, and just before a training."""
 from tests.common.test_parallel import signals
 from tests.conftest import begin
 
 PROGRAM = """
 import os, shutil, sys, time
-from common.errors import RETRY_SECONDS, UserError, run
+import common.errors
+from common.errors import UserError, run
+
+common.errors.RETRY_SECONDS = 0.5  # on a busy machine, 50 ms can pass between two lines
 
 def send(kill=os.kill, process=os.getpid()):
     kill(process, {number})
@@ -50,11 +53,28 @@ def test_a_signal_while_python_ends_changes_nothing(number, code, line):
 
 
 @signals
+def test_a_signal_after_sys_exit_keeps_its_code(number, code, line):
+    """As after --help, whose text must not be lost either."""
+    body = "import atexit\ndef main():\n    atexit.register(send)\n    print('usage')\n    sys.exit({})\nrun(main)"
+    assert outcome(number, body.replace("{}", "0")) == (0, "usage\n", "")
+    assert outcome(number, body.replace("{}", "2")) == (2, "usage\n", "")
+
+
+@signals
+def test_an_ignored_signal_stays_ignored(number, code, line):
+    """As Ctrl-C for a command in the background of a script."""
+    body = (f"import atexit, signal\nfrom common.interrupts import Interrupts\nsignal.signal({number:d}, signal.SIG_IGN)\n"
+            "atexit.register(print, 'end', flush=True)\natexit.register(send)\n"
+            "def main():\n    with Interrupts() as interrupts:\n        send()\n        interrupts.check()\n    send()\nrun(main)")
+    assert outcome(number, body) == (0, "end\n", "")
+
+
+@signals
 def test_a_signal_deferred_until_after_the_end_does_not_end_python(tmp_path, number, code, line):
     """It arrives in an import, after which nothing is left to do; the end of Python takes longer than the deferral."""
     (tmp_path / "imported.py").write_text("from __main__ import send\nsend()\n")
     body = (f"sys.path.insert(0, {str(tmp_path)!r})\n"
-            "class Slow:\n    def __del__(self, sleep=time.sleep, seconds=4 * RETRY_SECONDS): sleep(seconds)\nslow = Slow()\n"
+            "class Slow:\n    def __del__(self, sleep=time.sleep): sleep(1)\nslow = Slow()\n"
             "def main():\n    import imported\n    print('done')\nrun(main)")
     assert outcome(number, body) == (0, "done\n", "")
 
@@ -63,8 +83,20 @@ def test_a_signal_deferred_until_after_the_end_does_not_end_python(tmp_path, num
 def test_a_folder_that_is_being_removed_is_removed_before_a_signal_takes_effect(tmp_path, number, code, line):
     """An exception right after a folder is closed would let Python close it again: "Bad file descriptor"."""
     (tmp_path / "a/b").mkdir(parents=True)
-    body = ("class Module(Sends): pass\nshutil.os = Module(os)\n"
+    body = ("shutil.os = Sends(os)\n"
             f"def main():\n    shutil.rmtree({str(tmp_path / 'a')!r})\n    time.sleep(30)\nrun(main)")
     returned, output, errors = outcome(number, body)
     assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
     assert not (tmp_path / "a").exists()
+
+
+@signals
+def test_a_deferred_signal_does_not_interrupt_an_update(tmp_path, number, code, line):
+    """An update is complete or not started; the signal came while a folder was removed, just before the training."""
+    (tmp_path / "a").mkdir()
+    body = ("from common.interrupts import Interrupts\nshutil.os = Sends(os)\n"
+            f"def main():\n    shutil.rmtree({str(tmp_path / 'a')!r})\n    with Interrupts() as interrupts:\n"
+            "        time.sleep(1)\n        print('update', flush=True)\n        interrupts.check()\n"
+            "        print('too late', flush=True)\nrun(main)")
+    returned, output, errors = outcome(number, body)
+    assert (returned, output) == (code, "update\n") and errors.startswith(line) and errors.count("\n") == 1, errors

@@ -7,7 +7,8 @@ Between the runs of a round, the dates of its files and the time zone can change
 
 A signal can meet Python before it has read our first module: then Python's own default holds, a silent end or its
 traceback. These are counted apart. Python has read our first module if it catches SIGTERM, which `common` alone sets;
-/proc shows this at the moment of the signal. While Python ends, signals are ignored.
+/proc shows this at the moment of the signal. While Python ends, signals are ignored, which looks the same in /proc: an end
+without a line would not be found here then, but in tests/common/test_signals.py.
 """
 import contextlib
 import hashlib
