@@ -9,10 +9,18 @@ import sys
 
 STOPPED = {signal.SIGINT: "interrupted: no incomplete file was left; run the same command to continue",
            signal.SIGTERM: "stopped: no incomplete file was left; run the same command to continue"}
+_exiting = False
 
 
 def exit_now(number, _frame=None):
-    """Print the line of a signal and end the process at once. For moments when there is nothing to save."""
+    """Print the line of a signal and end the process at once. For moments when there is nothing to save.
+
+    A second signal during this changes nothing.
+    """
+    global _exiting
+    if _exiting:
+        return
+    _exiting = True
     os.write(2, f"{STOPPED[number]}\n".encode())
     os._exit(128 + number)
 

@@ -34,6 +34,14 @@ def outcome(number, body, method="close"):
 
 
 @signals
+def test_two_signals_during_imports_are_one_line(number, code, line):
+    body = (f"import signal\nfrom common import exit_now\nsignal.signal({number:d}, exit_now)\n"
+            "common.os = Sends(os)\nsend()\ntime.sleep(30)")
+    returned, output, errors = outcome(number, body, "write")
+    assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
+
+
+@signals
 def test_a_signal_before_main_is_one_line(number, code, line):
     returned, output, errors = outcome(number, "sys.stdout = Sends(sys.stdout)\nrun(lambda: print('main'))", "reconfigure")
     assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
