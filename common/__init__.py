@@ -21,8 +21,10 @@ def exit_now(number, _frame=None):
     if _exiting:
         return
     _exiting = True
-    os.write(2, f"{STOPPED[number]}\n".encode())
-    os._exit(128 + number)
+    try:
+        os.write(2, f"{STOPPED[number]}\n".encode())
+    finally:  # also if stderr is closed
+        os._exit(128 + number)
 
 
 # Python's name of a command while it looks for the module of `python -m`: not in a program that uses our code

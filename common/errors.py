@@ -41,7 +41,8 @@ def run(main):
     Parameters
     ----------
     main : callable without arguments
-        Exit codes: 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C, 143 for SIGTERM.
+        Exit codes: that of `sys.exit`; 1 for UserError, MemoryError and OSError (such as a full disk), 130 for Ctrl-C,
+        143 for SIGTERM.
         `main` may save its state while it handles an interrupt. Any other exception is a bug and keeps its traceback.
     """
     code = 1  # of a bug, which keeps its traceback
@@ -173,8 +174,8 @@ def _raise(number, frame):
     """Raise the exception of a signal; later, if a module is being imported or a folder removed; not after the end.
 
     An import could turn it into an ImportError, or continue as if nothing had happened. `shutil.rmtree` could close a
-    folder twice, which is an OSError. After the end of `main`, signals are ignored, so that the line of an error is
-    printed.
+    folder twice, which is an OSError. After the end of `main`, signals are ignored: nothing is left to do but to print
+    the line of an error.
     """
     if _ended:
         return

@@ -60,7 +60,8 @@ class Interrupts:
     """Context manager that holds back Ctrl-C and SIGTERM until `check` is called.
 
     A signal during an update would leave some weights updated and others not. A training loop therefore
-    calls `check` between updates. A second signal interrupts at once.
+    calls `check` between updates. A second Ctrl-C interrupts at once. A second SIGTERM changes nothing: `make` sends
+    its own after one to the whole group.
     """
 
     def __enter__(self):
@@ -79,6 +80,7 @@ class Interrupts:
             raise KeyboardInterrupt if self._signal == signal.SIGINT else Terminated
 
     def _note(self, number, _frame):
-        if self._signal is not None:
+        number = deferred_signal() if number == signal.SIGALRM else number
+        if self._signal is not None and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._signal = deferred_signal() if number == signal.SIGALRM else number
+        self._signal = number

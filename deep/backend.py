@@ -7,10 +7,11 @@ import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 
-from common.errors import Terminated, UserError, run
-from common.interrupts import accept_signals, hold_signals
+from common.errors import Terminated, UserError, deferred_signal, run
+from common.interrupts import WORKER_SIGNALS, accept_signals, hold_signals
 from common.machine import end_with_parent, environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
@@ -100,29 +101,22 @@ def run_in_subprocess(target, args, log, library="Caffe", killed=KILLED):
     ------
     UserError
         A CHECK of Caffe failed (the error quotes its message), or the subprocess crashed or was killed.
+    KeyboardInterrupt
+        A signal ended the subprocess without a line, or came while it was ending.
     """
     log = Path(log)
     before = log.stat().st_size if log.is_file() else 0
     child = multiprocessing.get_context("spawn").Process(target=_run_child, args=(target, args, str(log)))
-    interruption = None
-    while True:
-        try:
-            if child.pid is None:
-                with hold_signals():
-                    child.start()
+    with _forward_signals(child) as received:
+        with hold_signals():
+            if not received:
+                child.start()
+        if child.pid is not None:
             child.join()
-            break
-        except KeyboardInterrupt as error:
-            if child.pid is None:
-                raise
-            # the terminal does not signal the child, see _run_child; the child saves a snapshot, then exits
-            interruption = error
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(child.pid, signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
-    if child.exitcode > 0:
+    if child.pid is not None and child.exitcode > 0:
         return child.exitcode
-    if interruption:  # the signal ended the child before it could react, or met its end
-        raise interruption
+    if received:  # it ended the child before it could react, or came while the child was ending
+        raise KeyboardInterrupt if received[-1] == signal.SIGINT else Terminated
     if child.exitcode == 0:
         return 0
     if child.exitcode == -signal.SIGKILL:
@@ -130,6 +124,33 @@ def run_in_subprocess(target, args, log, library="Caffe", killed=KILLED):
     reason = fatal_message(log, before) or f"it crashed with {signal.Signals(-child.exitcode).name}"
     remedy = card_remedy(reason) or "correct the cause"
     raise UserError(f"{library} stopped: {reason} (full log: {log}); {remedy} and run the same command again")
+
+
+@contextlib.contextmanager
+def _forward_signals(child):
+    """Send Ctrl-C, SIGTERM and deferred signals on to a process in a `with` block; yield the list of their numbers.
+
+    The terminal does not signal the child, see `_run_child`; the child saves a snapshot, then exits. An exception here
+    would leave it running if two signals came at once.
+    """
+    received = []
+
+    def forward(number, _frame):
+        received.append(deferred_signal() if number == signal.SIGALRM else number)
+        if child.pid is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child.pid, received[-1])
+
+    main = threading.current_thread() is threading.main_thread()
+    handlers = {number: handler for number in (signal.SIGINT, *WORKER_SIGNALS)
+                if main and callable(handler := signal.getsignal(number))}
+    for number in handlers:
+        signal.signal(number, forward)
+    try:
+        yield received
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def fatal_message(log, start=0):

@@ -141,7 +141,12 @@ def train(data, folder, preset="demo", solver_file=SOLVER, vgg=None, rescale_con
             (folder / "snapshots").mkdir(exist_ok=True)
             return launch(folder, processes, vgg, rescale_conv1, options)
         arguments = (str(folder), vgg, rescale_conv1, engine, options)
-        return run_in_subprocess(trainer.train, arguments, folder / LOGS[engine], LIBRARIES[engine])
+        try:
+            return run_in_subprocess(trainer.train, arguments, folder / LOGS[engine], LIBRARIES[engine])
+        except KeyboardInterrupt:
+            if (folder / trainer.WEIGHTS).is_file():  # the signal came after the training
+                return 0
+            raise
 
 
 def _prepare_engine(name, device, precision, net, processes, gpu):

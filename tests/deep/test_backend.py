@@ -1,6 +1,8 @@
 """The subprocess of Caffe, and signals at the moments when it starts and ends."""
 import time
 
+import pytest
+
 from tests.common.test_parallel import signals
 from tests.conftest import begin
 
@@ -26,7 +28,7 @@ from deep.backend import run_in_subprocess
 class Process(multiprocessing.get_context("spawn").Process):
     def start(self):
         super().start()
-        if {at_start}:
+        for _ in range({at_start}):
             os.kill(os.getpid(), {number})
 
 def main():
@@ -40,17 +42,26 @@ if __name__ == "__main__":
 """
 
 
-def start(folder, number, target, at_start=False):
+def start(folder, number, target, at_start=0):
     (folder / "targets.py").write_text(TARGETS)
     (folder / "program.py").write_text(PROGRAM.format(folder=str(folder), number=int(number), target=target, at_start=at_start))
     return begin("-c", f"import runpy; runpy.run_path({str(folder / 'program.py')!r}, run_name='__main__')", stdout=-1, stderr=-1)
 
 
+def finish(process):
+    """Return output and errors; also if the process hangs, it does not stay behind."""
+    try:
+        return process.communicate(timeout=50)
+    finally:
+        process.kill()
+
+
 @signals
-def test_a_signal_while_the_subprocess_starts_ends_it(tmp_path, number, code, line):
-    """It takes effect right after the start; without the signal, the subprocess would go on for hours."""
-    process = start(tmp_path, number, "sleep", at_start=True)
-    output, errors = process.communicate(timeout=30)
+@pytest.mark.parametrize("times", [1, 2])
+def test_signals_while_the_subprocess_starts_end_it(tmp_path, number, code, line, times):
+    """They take effect right after the start; without them, the subprocess would go on for hours."""
+    process = start(tmp_path, number, "sleep", at_start=times)
+    output, errors = finish(process)
     assert (process.returncode, output) == (code, f"after the subprocess {code}\n")
     assert errors.startswith(line) and errors.count("\n") == 1, errors
 
@@ -61,5 +72,5 @@ def test_a_signal_while_the_subprocess_ends_is_not_lost(tmp_path, number, code, 
     assert process.stdout.readline() == "ending\n"
     time.sleep(0.2)
     process.send_signal(number)
-    output, errors = process.communicate(timeout=30)
+    output, errors = finish(process)
     assert (process.returncode, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
