@@ -8,6 +8,7 @@ from common.errors import Terminated, deferred_signal
 from common.machine import environment
 
 WORKER_SIGNALS = signal.SIGTERM, signal.SIGALRM  # alarm: a signal that `common.errors` has deferred
+SIGNALS = signal.SIGINT, *WORKER_SIGNALS
 
 
 @contextlib.contextmanager
@@ -18,22 +19,34 @@ def hold_signals():
     arrives in the block takes effect at its end.
     """
     start_tracker(multiprocessing.resource_tracker)
-    signals = signal.SIGINT, *WORKER_SIGNALS
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
-    # the system can give a signal to another thread, such as one of OpenBLAS; its handler still runs in the main thread
-    main = threading.current_thread() is threading.main_thread()
-    handlers = {number: handler for number in signals if main and callable(handler := signal.getsignal(number))}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     held = []
     try:
-        for number in handlers:
-            signal.signal(number, lambda number, _: held.append(number))
-        yield
+        # the system can give a signal to another thread, such as one of OpenBLAS: its handler runs in the main thread
+        with handled_by(lambda number, _: held.append(number)):
+            yield
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         for number in held:
             signal.raise_signal(number)
+
+
+@contextlib.contextmanager
+def handled_by(handler):
+    """Give Ctrl-C, SIGTERM and deferred signals to a handler in a `with` block.
+
+    A signal that is ignored, or that ends the process by default, is not changed. In a thread other than the main one,
+    nothing is changed.
+    """
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: old for number in SIGNALS if main and callable(old := signal.getsignal(number))}
+    try:
+        for number in before:
+            signal.signal(number, handler)
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
 
 def start_tracker(tracker):
@@ -66,7 +79,7 @@ class Interrupts:
 
     def __enter__(self):
         self._signal = None
-        self._handlers = {number: signal.signal(number, self._note) for number in (signal.SIGINT, *WORKER_SIGNALS)
+        self._handlers = {number: signal.signal(number, self._note) for number in SIGNALS
                           if signal.getsignal(number) != signal.SIG_IGN}
         return self
 

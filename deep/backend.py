@@ -7,11 +7,10 @@ import os
 import re
 import signal
 import sys
-import threading
 from pathlib import Path
 
 from common.errors import Terminated, UserError, deferred_signal, run
-from common.interrupts import WORKER_SIGNALS, accept_signals, hold_signals
+from common.interrupts import accept_signals, handled_by, hold_signals
 from common.machine import end_with_parent, environment, load_blas
 
 GLOG_LEVEL = "GLOG_minloglevel"  # environment variable; glog reads it when it is loaded
@@ -141,16 +140,8 @@ def _forward_signals(child):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child.pid, received[-1])
 
-    main = threading.current_thread() is threading.main_thread()
-    handlers = {number: handler for number in (signal.SIGINT, *WORKER_SIGNALS)
-                if main and callable(handler := signal.getsignal(number))}
-    for number in handlers:
-        signal.signal(number, forward)
-    try:
+    with handled_by(forward):
         yield received
-    finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
 
 
 def fatal_message(log, start=0):

@@ -33,18 +33,24 @@ def outcome(number, body, method="close"):
     return process.returncode, output, errors
 
 
+def stopped(number, code, line, body, method="close"):
+    """Run such a program, which the signal must end with one line; return its output."""
+    returned, output, errors = outcome(number, body, method)
+    assert returned == code and errors.startswith(line) and errors.count("\n") == 1, (returned, errors)
+    return output
+
+
 @signals
 def test_two_signals_during_imports_are_one_line(number, code, line):
     body = (f"import signal\nfrom common import exit_now\nsignal.signal({number:d}, exit_now)\n"
             "common.os = Sends(os)\nsend()\ntime.sleep(30)")
-    returned, output, errors = outcome(number, body, "write")
-    assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
+    assert stopped(number, code, line, body, "write") == ""
 
 
 @signals
 def test_a_signal_before_main_is_one_line(number, code, line):
-    returned, output, errors = outcome(number, "sys.stdout = Sends(sys.stdout)\nrun(lambda: print('main'))", "reconfigure")
-    assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
+    body = "sys.stdout = Sends(sys.stdout)\nrun(lambda: print('main'))"
+    assert stopped(number, code, line, body, "reconfigure") == ""
 
 
 @signals
@@ -93,8 +99,7 @@ def test_a_folder_that_is_being_removed_is_removed_before_a_signal_takes_effect(
     (tmp_path / "a/b").mkdir(parents=True)
     body = ("shutil.os = Sends(os)\n"
             f"def main():\n    shutil.rmtree({str(tmp_path / 'a')!r})\n    time.sleep(30)\nrun(main)")
-    returned, output, errors = outcome(number, body)
-    assert (returned, output) == (code, "") and errors.startswith(line) and errors.count("\n") == 1, errors
+    assert stopped(number, code, line, body) == ""
     assert not (tmp_path / "a").exists()
 
 
@@ -106,8 +111,7 @@ def test_a_deferred_signal_does_not_interrupt_an_update(tmp_path, number, code, 
             f"def main():\n    shutil.rmtree({str(tmp_path / 'a')!r})\n    with Interrupts() as interrupts:\n"
             "        time.sleep(4)\n        print('update', flush=True)\n        interrupts.check()\n"
             "        print('too late', flush=True)\nrun(main)")
-    returned, output, errors = outcome(number, body)
-    assert (returned, output) == (code, "update\n") and errors.startswith(line) and errors.count("\n") == 1, errors
+    assert stopped(number, code, line, body) == "update\n"
 
 
 @signals
@@ -116,6 +120,4 @@ def test_two_signals_in_an_update(number, code, line):
     body = ("from common.interrupts import Interrupts\n"
             "def main():\n    with Interrupts() as interrupts:\n        send()\n        send()\n"
             "        print('update', flush=True)\n        interrupts.check()\nrun(main)")
-    returned, output, errors = outcome(number, body)
-    assert (returned, output) == (code, "update\n" if code == 143 else "")
-    assert errors.startswith(line) and errors.count("\n") == 1, errors
+    assert stopped(number, code, line, body) == ("update\n" if code == 143 else "")
